@@ -1,0 +1,43 @@
+# Two commands matter: `make demo` and `make test`. Both build .venv once; the second call is instant.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.xgw-ready
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: demo test unit lint types format clean
+
+demo: $(READY)
+	@$(BIN)/xgw demo
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+
+unit: $(READY)
+	@$(BIN)/python -m pytest tests/unit
+
+lint: $(READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(READY)
+	@$(BIN)/mypy
+
+format: $(READY)
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+clean:
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+# uv when it is there (fast), else venv + pip. The stamp is written last, so a broken install is never taken for a good one.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"xgw needs Python 3.11 or newer; this is {v[0]}.{v[1]}. Try: make demo PYTHON=python3.12")'
+	@echo "setting up $(VENV) (once) ..." >&2
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
+	  uv pip install --quiet --compile-bytecode --python $(BIN)/python -e . --group dev; \
+	else \
+	  { $(PYTHON) -m venv $(VENV) || { echo "fix: apt install python3-venv" >&2; exit 1; }; } && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e . --group dev; \
+	fi
+	@touch $@

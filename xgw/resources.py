@@ -1,0 +1,83 @@
+"""What a target holds, as frozen nouns: services, revisions, traffic, log lines. No I/O, no Google types.
+
+`Service.fields` is the flat form of a service template that plans, deltas and drift checks speak:
+
+    "memory"                  "512Mi"            resources.limits["memory"] of the first container
+    "cpu"                     "1"                resources.limits["cpu"]
+    "execution_environment"   "gen1" | "gen2"    absent: Cloud Run chooses
+    "concurrency"             "80"               absent: Cloud Run's default
+    "timeout"                 "300s"
+    "image"                   "host/name@sha256:…"
+    "env.NAME"                "value"            a literal variable; "secret:NAME/VERSION" stands for a secret reference
+
+A field that is not set is absent from the mapping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Share:
+    """One traffic target. `revision` is a short revision name, or None for "latest ready"."""
+
+    revision: str | None
+    percent: int
+    tag: str = ""
+    uri: str = ""
+
+
+LATEST = (Share(None, 100),)
+
+
+@dataclass(frozen=True)
+class Service:
+    """One Cloud Run service as it was read: wanted state, observed state, and the etag that proves when."""
+
+    name: str
+    uri: str
+    etag: str
+    fields: Mapping[str, str]
+    traffic: tuple[Share, ...]
+    serving: tuple[Share, ...]
+    latest_created: str
+    latest_ready: str
+    ready: bool
+    reason: str = ""
+    template_revision: str = ""
+
+    @property
+    def pinned(self) -> bool:
+        """True when a new revision would get no traffic (domain-facts §1.5)."""
+        return not any(share.revision is None and share.percent for share in self.traffic)
+
+    @property
+    def tags(self) -> dict[str, Share]:
+        """The observed tag targets by tag; each one's `uri` is where that revision answers without traffic."""
+        return {share.tag: share for share in self.serving if share.tag}
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One immutable revision of a service."""
+
+    name: str
+    service: str
+    created: datetime
+    ready: bool
+    reason: str
+    fields: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One log entry. `payload` is a mapping for structured lines and a string for plain text ones."""
+
+    at: datetime
+    severity: str
+    revision: str
+    payload: Mapping[str, object] | str
