@@ -1,0 +1,269 @@
+"""The ledger: what was intended, done and measured, on which target, by whom. Append-only, in SQLite.
+
+Rules of this file
+1. Intent is written before effect, effect before evidence. A record is durable (synchronous=FULL) before the caller goes on.
+2. Records are never changed or removed: triggers refuse it, and each record carries the hash of the one before it, so an
+   edit behind the ledger's back is found when the ledger is opened or verified.
+3. An **attempt** is one try at one step. Its state is the name of its last moving record, and only the moves of MOVES are
+   allowed; an illegal move raises and writes nothing. Evidence is a record too, but moves nothing.
+4. Nothing here knows Google, click or the plan: bodies are plain JSON.
+
+    intended ──> applied ──> promoting ──> promoted ──> validated
+        │            │            │            │            │
+        │            └─> unproven (no data; run again) <────┤
+        └────────────┴────────────┴────────────┴────────────┴──> reverting ──> reverted
+
+`intended` says what will be written and under which revision name; `promoting` that traffic is about to move; `reverting`
+that `delta.before` is about to be put back, and why ("rejected", "rollback", "abandoned").
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import socket
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xgw.errors import LedgerFault
+from xgw.plan.model import now
+
+MOVES: Mapping[str, frozenset[str]] = {
+    "": frozenset({"intended"}),
+    "intended": frozenset({"applied", "reverting"}),
+    "applied": frozenset({"promoting", "unproven", "reverting"}),
+    "promoting": frozenset({"promoted", "reverting"}),
+    "promoted": frozenset({"validated", "unproven", "reverting"}),
+    "unproven": frozenset({"applied", "promoted", "reverting"}),
+    "validated": frozenset({"reverting"}),
+    "reverting": frozenset({"reverted"}),
+    "reverted": frozenset(),
+}
+"""State of an attempt -> the records that may follow it."""
+
+OPEN = frozenset({"intended", "applied", "promoting", "promoted", "unproven", "reverting"})
+"""States from which the next run has something to finish."""
+
+NOTES = frozenset({"evidence", "run", "run-end", "skipped", "lock", "pin", "note"})
+"""Records that move no attempt."""
+
+VERSION = 1
+GENESIS = "0" * 64
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS record (
+  serial  INTEGER PRIMARY KEY,
+  at      TEXT NOT NULL,
+  target  TEXT NOT NULL,
+  run     INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  step    TEXT NOT NULL,
+  kind    TEXT NOT NULL,
+  body    TEXT NOT NULL,
+  hash    TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS record_by_target ON record (target, kind, serial);
+CREATE INDEX IF NOT EXISTS record_by_attempt ON record (attempt, serial);
+CREATE TRIGGER IF NOT EXISTS record_is_never_changed BEFORE UPDATE ON record
+  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS record_is_never_removed BEFORE DELETE ON record
+  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+"""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of the ledger. `attempt` is the serial of the attempt's first record, 0 outside an attempt."""
+
+    serial: int
+    at: str
+    target: str
+    run: int
+    attempt: int
+    step: str
+    kind: str
+    body: Mapping[str, Any]
+    hash: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at one step, folded from its records: where it stands, what it wrote, what was measured."""
+
+    id: int
+    run: int
+    step: str
+    state: str
+    deltas: tuple[Mapping[str, Any], ...]
+    evidence: tuple[Mapping[str, Any], ...]
+    why: str
+    at: str
+
+
+class Ledger:
+    """The ledger file. Opening checks that it is whole and of this version; every append is one durable transaction."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the ledger at `path`. Raises LedgerFault when it is newer, torn, edited or not writable."""
+        self.path = path
+        with _as_ledger_fault(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version > VERSION:
+                raise LedgerFault(
+                    f"the ledger {path} was written by a newer xgw",
+                    cause=f"its format is {version}; this xgw knows formats up to {VERSION}",
+                    fix="upgrade xgw-ops, or set XGW_HOME to another directory",
+                )
+            if version < VERSION:
+                self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+        self.check(last=200)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._db.close()
+
+    def append(
+        self,
+        kind: str,
+        *,
+        target: str,
+        run: int = 0,
+        attempt: int = 0,
+        step: str = "",
+        body: Mapping[str, Any] | None = None,
+    ) -> Record:
+        """Write one record and return it, durable. A move that MOVES does not allow raises LedgerFault and writes nothing.
+
+        A "run" record without a run number gets the next one; an "intended" record opens an attempt named after its own serial.
+        """
+        at, text = now(), _canonical(body or {})
+        with _as_ledger_fault(self.path), self._transaction():
+            if kind not in NOTES:
+                before = self._state_of(attempt)
+                if kind not in MOVES[before]:
+                    raise LedgerFault(f"a step cannot go from {before or 'nothing'!r} to {kind!r}", cause=f"attempt {attempt}")
+            serial, last = self._db.execute("SELECT coalesce(max(serial), 0) + 1, coalesce(max(run), 0) FROM record").fetchone()
+            run = run or (last + 1 if kind == "run" else 0)
+            attempt = serial if kind == "intended" else attempt
+            digest = _digest(self._last_hash(), serial, at, target, run, attempt, step, kind, text)
+            self._db.execute(
+                "INSERT INTO record VALUES (?,?,?,?,?,?,?,?,?)", (serial, at, target, run, attempt, step, kind, text, digest)
+            )
+        return Record(serial, at, target, run, attempt, step, kind, json.loads(text), digest)
+
+    def records(self, *, target: str | None = None, run: int | None = None, kind: str | None = None) -> list[Record]:
+        """The records that match, oldest first."""
+        wanted = {"target": target, "run": run, "kind": kind}
+        terms = [(f"{name} = ?", value) for name, value in wanted.items() if value is not None]
+        where = " AND ".join(term for term, _ in terms) or "1"
+        sql = f"SELECT * FROM record WHERE {where} ORDER BY serial"  # noqa: S608 - column names are ours
+        with _as_ledger_fault(self.path):
+            return [_record(row) for row in self._db.execute(sql, [value for _, value in terms])]
+
+    def attempts(self, target: str) -> list[Attempt]:
+        """Every attempt on `target`, oldest first."""
+        sql = "SELECT * FROM record WHERE target = ? AND attempt > 0 ORDER BY serial"
+        groups: dict[int, list[Record]] = {}
+        with _as_ledger_fault(self.path):
+            for row in self._db.execute(sql, (target,)):
+                record = _record(row)
+                groups.setdefault(record.attempt, []).append(record)
+        return [_fold(records) for records in groups.values()]
+
+    def latest(self, target: str) -> dict[str, Attempt]:
+        """Step id -> its newest attempt on `target`."""
+        return {attempt.step: attempt for attempt in self.attempts(target)}
+
+    def check(self, *, last: int | None = None) -> int:
+        """Recompute the hash chain (of the last N records, or all) and return how many hold. Raises LedgerFault at a break."""
+        with _as_ledger_fault(self.path):
+            limit = -1 if last is None else last + 1
+            rows = self._db.execute("SELECT * FROM record ORDER BY serial DESC LIMIT ?", (limit,)).fetchall()[::-1]
+        previous, expected = GENESIS, 1
+        if last is not None and len(rows) > last:
+            previous, expected, rows = rows[0][8], rows[0][0] + 1, rows[1:]
+        for row in rows:
+            if row[0] != expected or row[8] != _digest(previous, *row[:8]):
+                raise LedgerFault(
+                    f"the ledger {self.path} was altered at record {expected}",
+                    cause="its hash chain does not hold there, so what it says from there on cannot be trusted",
+                    fix=f"keep a copy of {self.path}; then restore it from a backup or start a new one with another XGW_HOME",
+                )
+            previous, expected = row[8], expected + 1
+        return len(rows)
+
+    def _state_of(self, attempt: int) -> str:
+        marks = ",".join("?" * len(NOTES))
+        sql = f"SELECT kind FROM record WHERE attempt = ? AND kind NOT IN ({marks}) ORDER BY serial DESC LIMIT 1"  # noqa: S608
+        row = self._db.execute(sql, (attempt, *sorted(NOTES))).fetchone() if attempt else None
+        return str(row[0]) if row else ""
+
+    def _last_hash(self) -> str:
+        row = self._db.execute("SELECT hash FROM record ORDER BY serial DESC LIMIT 1").fetchone()
+        return str(row[0]) if row else GENESIS
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+def who() -> str:
+    """The person at the keyboard, as runs and locks name them."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def _fold(records: list[Record]) -> Attempt:
+    moves = [record for record in records if record.kind not in NOTES]
+    first, last = moves[0], moves[-1]
+    why = next((str(record.body.get("why", "")) for record in reversed(moves) if record.body.get("why")), "")
+    evidence = tuple(record.body for record in records if record.kind == "evidence")
+    return Attempt(first.attempt, first.run, first.step, last.kind, tuple(first.body["deltas"]), evidence, why, last.at)
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    return Record(*row[:7], body=json.loads(row[7]), hash=row[8])
+
+
+def _canonical(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _digest(previous: str, *columns: object) -> str:
+    return hashlib.sha256(_canonical({"previous": previous, "record": columns}).encode()).hexdigest()
+
+
+@contextmanager
+def _as_ledger_fault(path: Path) -> Iterator[None]:
+    """Map what SQLite and the file system say to LedgerFault, with a fix for each kind."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        text = str(error)
+        fix = "stop the other xgw, or wait for it" if "locked" in text else "check space and permissions of that directory"
+        raise LedgerFault(f"the ledger {path} cannot be written", cause=text, fix=fix) from error
+    except sqlite3.DatabaseError as error:
+        fix = f"keep a copy of {path}; then restore it from a backup or start a new one with another XGW_HOME"
+        raise LedgerFault(f"the ledger {path} cannot be read", cause=str(error), fix=fix) from error
+    except OSError as error:
+        fix = "set XGW_HOME to a directory you can write"
+        raise LedgerFault(f"the ledger {path} cannot be opened", cause=str(error), fix=fix) from error
