@@ -15,6 +15,7 @@ A field that is not set is absent from the mapping.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,6 +32,24 @@ class Share:
 
 
 LATEST = (Share(None, 100),)
+"""All traffic to whatever revision is the latest ready one: Cloud Run's default."""
+
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "m": 1e-3}
+
+
+def quantity(text: str) -> float:
+    """A Kubernetes quantity as a number: "512Mi" is 536870912 (bytes), "500m" is 0.5. Raises ValueError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMGm]|[KMG]i)?", text)
+    if not match:
+        raise ValueError(f"not a quantity: {text!r}")
+    return float(match[1]) * _UNITS[match[2] or ""]
+
+
+def same(field: str, one: str | None, other: str | None) -> bool:
+    """True when two values of `field` mean the same: quantities by size, everything else to the letter."""
+    if one is None or other is None or field not in ("memory", "cpu"):
+        return one == other
+    return quantity(one) == quantity(other)
 
 
 @dataclass(frozen=True)
@@ -43,16 +62,22 @@ class Service:
     fields: Mapping[str, str]
     traffic: tuple[Share, ...]
     serving: tuple[Share, ...]
+    generation: int
     latest_created: str
     latest_ready: str
+    settled: bool
     ready: bool
     reason: str = ""
-    template_revision: str = ""
 
     @property
     def pinned(self) -> bool:
         """True when a new revision would get no traffic (domain-facts §1.5)."""
         return not any(share.revision is None and share.percent for share in self.traffic)
+
+    @property
+    def holding(self) -> tuple[Share, ...]:
+        """The shares that answer requests now, by revision name: what to write so that nothing moves."""
+        return tuple(Share(share.revision or self.latest_ready, share.percent) for share in self.serving if share.percent)
 
     @property
     def tags(self) -> dict[str, Share]:

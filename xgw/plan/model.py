@@ -62,7 +62,8 @@ class Delta:
     """What one change would write to one resource, and what stood there before.
 
     `revision` is the name the new revision will get: chosen before acting and recorded with the intent, so that after a
-    crash or a lost answer the target can be asked whether the change was made. `serving` is the traffic to go back to.
+    crash or a lost answer the target can be asked whether the change was made. `old` is the revision that served before,
+    `traffic` the traffic to go back to.
     """
 
     role: str
@@ -70,7 +71,8 @@ class Delta:
     etag: str = ""
     revision: str = ""
     tag: str = ""
-    serving: tuple[Share, ...] = ()
+    old: str = ""
+    traffic: tuple[Share, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -90,7 +92,7 @@ class Delta:
             **{
                 **data,
                 "fields": tuple(FieldChange(**change) for change in data["fields"]),
-                "serving": tuple(Share(**share) for share in data["serving"]),
+                "traffic": tuple(Share(**share) for share in data["traffic"]),
             }
         )
 

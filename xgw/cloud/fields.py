@@ -1,0 +1,108 @@
+"""Where each field of `xgw.resources` lives on a Cloud Run template: one table, read and written from the same rows.
+
+Writing mutates the fetched message and never rebuilds it: a fresh ResourceRequirements would switch the service to
+instance-based billing (its `cpu_idle` is false), and a partial body would wipe the template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from google.cloud import run_v2
+from google.protobuf import duration_pb2
+
+_GENERATION = {"gen1": 1, "gen2": 2}
+_GENERATION_NAME = {number: name for name, number in _GENERATION.items()}
+
+
+def read(template: Any) -> dict[str, str]:
+    """The flat fields of a ServiceTemplate or a Revision. A field that is not set is absent."""
+    fields = {name: value for name, (get, _) in _PLAIN.items() if (value := get(template))}
+    for variable in template.containers[0].env if template.containers else ():
+        fields[f"env.{variable.name}"] = _value(variable)
+    return fields
+
+
+def write(template: Any, wanted: Mapping[str, str | None]) -> None:
+    """Set each wanted field on `template` in place; None clears it. Raises KeyError for an unknown field."""
+    for name, value in wanted.items():
+        if name.startswith("env."):
+            _set_variable(template.containers[0], name.removeprefix("env."), value)
+        else:
+            _PLAIN[name][1](template, value)
+
+
+def _value(variable: Any) -> str:
+    source = variable.value_source
+    if source and source.secret_key_ref and source.secret_key_ref.secret:
+        return f"secret:{source.secret_key_ref.secret}/{source.secret_key_ref.version}"
+    return str(variable.value)
+
+
+def _set_variable(container: Any, name: str, value: str | None) -> None:
+    """Merge one variable by name; the others, and the order, stay as they are."""
+    here = [index for index, variable in enumerate(container.env) if variable.name == name]
+    if value is None:
+        for index in reversed(here):
+            del container.env[index]
+        return
+    new = run_v2.EnvVar(name=name)
+    if value.startswith("secret:"):
+        secret, _, version = value.removeprefix("secret:").rpartition("/")
+        new.value_source = run_v2.EnvVarSource(secret_key_ref=run_v2.SecretKeySelector(secret=secret, version=version))
+    else:
+        new.value = value
+    if here:
+        container.env[here[0]] = new
+    else:
+        container.env.append(new)
+
+
+def _limit(name: str) -> tuple[Callable[[Any], str], Callable[[Any, str | None], None]]:
+    def get(template: Any) -> str:
+        return str(template.containers[0].resources.limits.get(name, "")) if template.containers else ""
+
+    def put(template: Any, value: str | None) -> None:
+        limits = template.containers[0].resources.limits
+        if value is None:
+            limits.pop(name, None)
+        else:
+            limits[name] = value
+
+    return get, put
+
+
+def _put_generation(template: Any, value: str | None) -> None:
+    template.execution_environment = _GENERATION[value] if value else 0
+
+
+def _put_concurrency(template: Any, value: str | None) -> None:
+    template.max_instance_request_concurrency = int(value or 0)
+
+
+def _get_timeout(template: Any) -> str:
+    seconds = int(template.timeout.total_seconds()) if template.timeout else 0
+    return f"{seconds}s" if seconds else ""
+
+
+def _put_timeout(template: Any, value: str | None) -> None:
+    template.timeout = duration_pb2.Duration(seconds=int((value or "0s").removesuffix("s")))
+
+
+def _get_image(template: Any) -> str:
+    return str(template.containers[0].image) if template.containers else ""
+
+
+def _put_image(template: Any, value: str | None) -> None:
+    template.containers[0].image = value or ""
+
+
+_PLAIN: Mapping[str, tuple[Callable[[Any], str], Callable[[Any, str | None], None]]] = {
+    "memory": _limit("memory"),
+    "cpu": _limit("cpu"),
+    "execution_environment": (lambda t: _GENERATION_NAME.get(int(t.execution_environment), ""), _put_generation),
+    "concurrency": (lambda t: str(t.max_instance_request_concurrency or ""), _put_concurrency),
+    "timeout": (_get_timeout, _put_timeout),
+    "image": (_get_image, _put_image),
+}

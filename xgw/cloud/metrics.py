@@ -1,0 +1,71 @@
+"""The door to Cloud Monitoring: what Cloud Run measured about a revision.
+
+Memory is a DELTA distribution of the fraction used (0..1). The peak is read as the upper edge of the highest bucket that
+holds a sample: never lower than the truth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from google.cloud import monitoring_v3
+
+from xgw.cloud.channel import Address, client
+from xgw.cloud.faults import as_ours
+
+HOST = "monitoring.googleapis.com"
+MEMORY = "run.googleapis.com/container/memory/utilizations"
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The highest fraction of the limit that was seen, from how many samples, and until when the samples reach."""
+
+    fraction: float
+    samples: int
+    until: datetime
+
+
+class MetricDoor:
+    """Time series of one project. Raises only XgwError."""
+
+    def __init__(self, address: Address, project: str) -> None:
+        """`project` is the project id."""
+        self._client = client(monitoring_v3.MetricServiceClient, address, HOST)
+        self._project = project
+
+    def memory_peak(self, service: str, revision: str, *, since: datetime, until: datetime) -> Peak | None:
+        """The peak memory of `revision` in the window, as a fraction of its limit; None when there is no sample."""
+        terms = (
+            f'metric.type="{MEMORY}"',
+            'resource.type="cloud_run_revision"',
+            f'resource.labels.service_name="{service}"',
+            f'resource.labels.revision_name="{revision}"',
+        )
+        request = monitoring_v3.ListTimeSeriesRequest(
+            name=f"projects/{self._project}",
+            filter=" AND ".join(terms),
+            interval=monitoring_v3.TimeInterval(start_time=since, end_time=until),
+        )
+        with as_ours(f"read the memory of {revision}"):
+            points = [point for series in self._client.list_time_series(request=request, timeout=30) for point in series.points]
+        points = [point for point in points if point.value.distribution_value.count]
+        if not points:
+            return None
+        samples = sum(int(point.value.distribution_value.count) for point in points)
+        return Peak(max(_top(point.value.distribution_value) for point in points), samples, max(p.interval.end_time for p in points))
+
+
+def _top(distribution: Any) -> float:
+    """The upper edge of the highest bucket with a sample in it."""
+    counts = list(distribution.bucket_counts)
+    highest = max((index for index, count in enumerate(counts) if count), default=0)
+    options = distribution.bucket_options
+    if linear := options.linear_buckets:
+        return float(linear.offset + linear.width * highest)
+    if exponential := options.exponential_buckets:
+        return float(exponential.scale * exponential.growth_factor**highest)
+    bounds = list(options.explicit_buckets.bounds)
+    return float(bounds[min(highest, len(bounds) - 1)])

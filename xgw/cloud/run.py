@@ -1,0 +1,177 @@
+"""The door to Cloud Run Admin v2: services and revisions, read as nouns of `xgw.resources`, written field by field.
+
+Rules of this file
+1. GET the whole service, mutate that message, PATCH it with the etag just read. Nothing is rebuilt.
+2. Every write is looked at before it is sent: when the service already is as wanted, nothing is sent. So a write may be
+   carried out again after a crash or a lost answer, and the explicit revision name makes sure that it makes one revision.
+3. A write that changes only traffic masks `traffic` and clears `template.revision`: an echoed old name is refused with
+   409 "Revision named … with different configuration already exists" (google-cloud-python#14259).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from google.cloud import run_v2
+from google.protobuf import field_mask_pb2
+
+from xgw import faults
+from xgw.cloud import fields as template_fields
+from xgw.cloud.channel import Address, client
+from xgw.cloud.faults import as_ours, patiently
+from xgw.errors import Conflict, Refused, Unreachable
+from xgw.resources import Revision, Service, Share, same
+
+HOST = "run.googleapis.com"
+_SUCCEEDED = run_v2.Condition.State.CONDITION_SUCCEEDED
+_LATEST, _NAMED = 1, 2
+
+
+class RunDoor:
+    """Cloud Run Admin v2 for one project and region. Raises only XgwError."""
+
+    def __init__(self, address: Address, parent: str) -> None:
+        """`parent` is "projects/P/locations/R"."""
+        self._services = client(run_v2.ServicesClient, address, HOST)
+        self._revisions = client(run_v2.RevisionsClient, address, HOST)
+        self._parent = parent
+
+    def get(self, name: str) -> Service:
+        """The service called `name` (short). Raises NotFound."""
+        return _service(self._fetch(name))
+
+    def names(self) -> list[str]:
+        """The short names of every service in the region."""
+        with as_ours("list services"):
+            return [_short(service.name) for service in self._services.list_services(parent=self._parent, timeout=10)]
+
+    def revisions(self, name: str) -> list[Revision]:
+        """The revisions of a service, newest first. Raises NotFound when the service is not there."""
+        self._fetch(name)
+        with as_ours(f"list revisions of {name}"):
+            found = list(self._revisions.list_revisions(parent=f"{self._parent}/services/{name}", timeout=10))
+        return sorted((_revision(item) for item in found), key=lambda revision: revision.created, reverse=True)
+
+    def update(
+        self,
+        name: str,
+        *,
+        fields: Mapping[str, str | None] | None = None,
+        revision: str = "",
+        traffic: tuple[Share, ...],
+        etag: str = "",
+    ) -> Service:
+        """Make the service have `fields` and `traffic`, wait until it has settled, and return it.
+
+        A template change makes a revision called `revision`. With `etag` a service that is not as wanted and has moved
+        since is refused with Conflict. Whether the new revision is *ready* is for the caller to read from the answer.
+        """
+        wanted = fields or {}
+
+        def look_then_write() -> None:
+            message = self._fetch(name)
+            service = _service(message)
+            changed = {key: value for key, value in wanted.items() if not same(key, service.fields.get(key), value)}
+            if not changed and _plain(service.traffic) == _plain(traffic):
+                return
+            if etag and service.etag != etag:
+                raise Conflict(
+                    f"{name} moved since it was planned",
+                    cause="its etag is no longer the one the plan saw: somebody changed it in between",
+                    fix="run the same command again to plan from what is there",
+                )
+            self._send(message, changed, revision, traffic)
+
+        patiently(look_then_write)
+        return self.settled(name)
+
+    def settled(self, name: str, *, within: float = 600) -> Service:
+        """The service once it has no change in progress. Raises Unreachable after `within` seconds."""
+        end, pause = time.monotonic() + within, 0.03
+        while True:
+            service = patiently(lambda: self.get(name))
+            if service.settled:
+                return service
+            if time.monotonic() > end:
+                raise Unreachable(
+                    f"{name} is still reconciling after {within:.0f} s",
+                    cause=service.reason or "the platform gives no reason",
+                    fix="run the same command again: it goes on where this one stopped",
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.3, 2)
+
+    def _fetch(self, name: str) -> Any:
+        with as_ours(f"read service {name}"):
+            return self._services.get_service(name=f"{self._parent}/services/{name}", timeout=10)
+
+    def _send(self, message: Any, changed: Mapping[str, str | None], revision: str, traffic: tuple[Share, ...]) -> None:
+        mask = None if changed else field_mask_pb2.FieldMask(paths=["traffic"])
+        template_fields.write(message.template, changed)
+        message.template.revision = revision if changed else ""
+        message.traffic = [_target(share) for share in traffic]
+        what = f"update service {_short(message.name)}"
+        faults.reach("update-sending")
+        with as_ours(what):
+            request = run_v2.UpdateServiceRequest(service=message, update_mask=mask)
+            self._services.update_service(request=request, timeout=30)
+        faults.reach("update-sent")
+
+
+def require_ready(service: Service, revision: str) -> None:
+    """Raise Refused when `revision`, just created, did not become ready; it has no traffic then."""
+    if service.latest_ready != revision:
+        raise Refused(f"revision {revision} did not become ready", cause=service.reason, fix="xgw logs of that revision")
+
+
+def _plain(shares: tuple[Share, ...]) -> list[tuple[str | None, int, str]]:
+    """Traffic without addresses and order, as it is compared. No traffic at all means 100 % to the latest."""
+    return sorted(((s.revision, s.percent, s.tag) for s in shares), key=str) or [(None, 100, "")]
+
+
+def _target(share: Share) -> run_v2.TrafficTarget:
+    kind = _NAMED if share.revision else _LATEST
+    return run_v2.TrafficTarget(type_=kind, revision=share.revision or "", percent=share.percent, tag=share.tag)
+
+
+def _short(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
+
+
+def _share(target: Any) -> Share:
+    named = int(target.type_) == _NAMED or bool(target.revision)
+    uri = str(getattr(target, "uri", ""))
+    return Share(str(target.revision) if named else None, int(target.percent), str(target.tag), uri)
+
+
+def _service(message: Any) -> Service:
+    condition = message.terminal_condition
+    return Service(
+        name=_short(message.name),
+        uri=str(message.uri),
+        etag=str(message.etag),
+        fields=template_fields.read(message.template),
+        traffic=tuple(_share(target) for target in message.traffic) or (Share(None, 100),),
+        serving=tuple(_share(target) for target in message.traffic_statuses),
+        generation=int(message.generation),
+        latest_created=_short(message.latest_created_revision),
+        latest_ready=_short(message.latest_ready_revision),
+        settled=not message.reconciling and message.observed_generation == message.generation,
+        ready=condition.state == _SUCCEEDED,
+        reason=str(condition.message),
+    )
+
+
+def _revision(message: Any) -> Revision:
+    ready = next((condition for condition in message.conditions if condition.type_ == "Ready"), None)
+    return Revision(
+        name=_short(message.name),
+        service=_short(message.service),
+        created=message.create_time,
+        ready=ready is not None and ready.state == _SUCCEEDED,
+        reason=str(ready.message) if ready else "",
+        fields=template_fields.read(message),
+        labels=dict(message.labels),
+    )
