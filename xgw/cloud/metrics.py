@@ -63,9 +63,12 @@ def _top(distribution: Any) -> float:
     counts = list(distribution.bucket_counts)
     highest = max((index for index, count in enumerate(counts) if count), default=0)
     options = distribution.bucket_options
-    if linear := options.linear_buckets:
-        return float(linear.offset + linear.width * highest)
-    if exponential := options.exponential_buckets:
-        return float(exponential.scale * exponential.growth_factor**highest)
+    kind = options.WhichOneof("options")
+    if kind == "linear_buckets":
+        linear = options.linear_buckets
+        return float(linear.offset + linear.width * min(highest, linear.num_finite_buckets))
+    if kind == "exponential_buckets":
+        exponential = options.exponential_buckets
+        return float(exponential.scale * exponential.growth_factor ** min(highest, exponential.num_finite_buckets))
     bounds = list(options.explicit_buckets.bounds)
     return float(bounds[min(highest, len(bounds) - 1)])

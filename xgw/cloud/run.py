@@ -21,7 +21,7 @@ from xgw import faults
 from xgw.cloud import fields as template_fields
 from xgw.cloud.channel import Address, client
 from xgw.cloud.faults import as_ours, patiently
-from xgw.errors import Conflict, Refused, Unreachable
+from xgw.errors import Conflict, Unreachable
 from xgw.resources import Revision, Service, Share, same
 
 HOST = "run.googleapis.com"
@@ -120,12 +120,6 @@ class RunDoor:
         faults.reach("update-sent")
 
 
-def require_ready(service: Service, revision: str) -> None:
-    """Raise Refused when `revision`, just created, did not become ready; it has no traffic then."""
-    if service.latest_ready != revision:
-        raise Refused(f"revision {revision} did not become ready", cause=service.reason, fix="xgw logs of that revision")
-
-
 def _plain(shares: tuple[Share, ...]) -> list[tuple[str | None, int, str]]:
     """Traffic without addresses and order, as it is compared. No traffic at all means 100 % to the latest."""
     return sorted(((s.revision, s.percent, s.tag) for s in shares), key=str) or [(None, 100, "")]
@@ -141,9 +135,8 @@ def _short(name: str) -> str:
 
 
 def _share(target: Any) -> Share:
-    named = int(target.type_) == _NAMED or bool(target.revision)
-    uri = str(getattr(target, "uri", ""))
-    return Share(str(target.revision) if named else None, int(target.percent), str(target.tag), uri)
+    named = str(target.revision) if int(target.type_) != _LATEST else ""
+    return Share(named or None, int(target.percent), str(target.tag), str(getattr(target, "uri", "")))
 
 
 def _service(message: Any) -> Service:

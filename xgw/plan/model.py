@@ -116,6 +116,7 @@ class Change(Protocol):
     @property
     def role(self) -> str: ...
 
+    def wanted(self) -> Mapping[str, str]: ...
     def inspect(self, target: Target) -> Delta | Blocked: ...
     def apply(self, target: Target, delta: Delta) -> None: ...
     def promote(self, target: Target, delta: Delta, percent: int = 100) -> None: ...
@@ -124,18 +125,24 @@ class Change(Protocol):
 
 @dataclass(frozen=True)
 class Subject:
-    """What a probe looks at: the candidate by its tag URL (no traffic yet), or the live service."""
+    """What a probe looks at: the candidate by its tag URL (no traffic yet), or the live service.
+
+    `urls`, `revisions` and `wanted` are by role; `wanted` holds the step's wished fields, so that a probe holds the
+    measured value against the same value that was written.
+    """
 
     target: Target
     where: Literal["candidate", "live"]
     urls: Mapping[str, str]
     revisions: Mapping[str, str]
+    wanted: Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a probe saw: the measured value in words, its verdict, and numbers for machines."""
+    """What a probe saw: the limit and the measured value in words, the verdict, and numbers for machines."""
 
+    expected: str
     measured: str
     verdict: Verdict
     numbers: Mapping[str, float | int | str] | None = None
@@ -146,7 +153,6 @@ class Probe:
     """A read-only measurement of one limit."""
 
     name: str
-    expected: str
     measure: Callable[[Subject], Reading]
 
 

@@ -1,0 +1,191 @@
+"""The one kind of change that thirteen of the plan's eighteen steps are: a Cloud Run service with other values.
+
+A service is changed without risk to who it serves:
+
+    apply     new revision with a tag and 0 % of the traffic; the traffic stays where it was, by revision name
+    promote   traffic to the new revision (by shares where asked), in the end back to the form it had: "latest"
+    revert    traffic back to the old revision at once, then the old values, then the traffic's old form
+
+Each of these looks first and sends only what is missing, so carrying one out again changes nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from xgw import faults
+from xgw.errors import Conflict, Refused
+from xgw.plan.model import Blocked, Delta, FieldChange
+from xgw.resources import Service, Share, quantity, same
+from xgw.target import Target
+
+GEN2_FLOOR = "512Mi"
+"""Cloud Run docs, memory limits: the second generation execution environment needs at least 512 MiB."""
+
+_LETTERS = "bcdfghjklmnpqrstvwxz"
+
+
+@dataclass(frozen=True)
+class ServiceSpec:
+    """The wished values of one service; what is not named stays as it is. See `xgw.resources` for the fields."""
+
+    role: str
+    memory: str | None = None
+    execution_environment: str | None = None
+    image: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+    def wanted(self) -> dict[str, str]:
+        """The wished fields, flat; what xgw.toml overrides for this step wins over the plan document's values."""
+        plain = {"memory": self.memory, "execution_environment": self.execution_environment, "image": self.image}
+        return {
+            **{name: value for name, value in plain.items() if value is not None},
+            **{f"env.{name}": value for name, value in self.env.items()},
+            **self.overrides,
+        }
+
+    def inspect(self, target: Target) -> Delta | Blocked:
+        """What is missing on the target, or why it cannot be made there. Reads only."""
+        service = target.service(self.role)
+        wanted = self.wanted()
+        changed = tuple(
+            FieldChange(name, service.fields.get(name), value)
+            for name, value in wanted.items()
+            if not same(name, service.fields.get(name), value)
+        )
+        if not changed:
+            return Delta(self.role)
+        return _blocked(self.role, service, wanted) or Delta(
+            self.role,
+            fields=changed,
+            etag=service.etag,
+            revision=new_revision_name(service),
+            tag=f"xgw-{secrets.token_hex(3)}",
+            old=service.latest_ready,
+            traffic=tuple(Share(share.revision, share.percent, share.tag) for share in service.traffic),
+        )
+
+    def apply(self, target: Target, delta: Delta) -> None:
+        """Make the new revision, tagged, without traffic. Raises Refused when it does not become ready."""
+        if delta.empty:
+            return
+        service = target.service(self.role)
+        if _holds(service, delta, "after") and delta.revision in (service.latest_created, service.latest_ready):
+            service = target.run.settled(service.name)
+        else:
+            held = (*service.holding, *_tags(service.traffic), Share(delta.revision, 0, delta.tag))
+            service = target.run.update(
+                service.name, fields=_side(delta, "after"), revision=delta.revision, traffic=held, etag=delta.etag
+            )
+        faults.reach("change-made")
+        if service.latest_ready != delta.revision:
+            raise Refused(
+                f"{service.name}: the new revision did not become ready, so it got no traffic",
+                cause=service.reason or f"{delta.revision} is not the latest ready revision",
+                fix=f"read its log lines: xgw local logs {service.name}, or Cloud Logging",
+            )
+
+    def promote(self, target: Target, delta: Delta, percent: int = 100) -> None:
+        """Move `percent` of the traffic to the new revision; at 100 the traffic gets its old form back, without our tag."""
+        if delta.empty:
+            return
+        service = target.service(self.role)
+        if percent < 100:
+            shares: tuple[Share, ...] = (Share(delta.old, 100 - percent), Share(delta.revision, percent))
+            shares += (Share(delta.revision, 0, delta.tag), *_tags(delta.traffic))
+        else:
+            shares = delta.traffic
+        target.run.update(service.name, traffic=shares)
+        faults.reach("traffic-moved")
+
+    def revert(self, target: Target, delta: Delta, *, force: bool = False) -> None:
+        """Write `delta.before` back. A field that is neither as written nor as before is drift: refused unless `force`."""
+        if delta.empty:
+            return
+        service = target.service(self.role)
+        drifted = [] if force else drift(service, delta)
+        if drifted:
+            raise Conflict(
+                f"{service.name} drifted: {', '.join(change.field for change in drifted)}",
+                cause="; ".join(
+                    f"{change.field} is {service.fields.get(change.field)!r}, the ledger wrote {change.after!r}"
+                    for change in drifted
+                ),
+                fix="put it back by hand, or overwrite it: --force",
+            )
+        if not _holds(service, delta, "before"):
+            service = _take_traffic_off(target, service, delta)
+            name, before = new_revision_name(service), _side(delta, "before")
+            service = target.run.update(
+                service.name, fields=before, revision=name, traffic=(*service.holding, *_tags(delta.traffic))
+            )
+            if service.latest_ready != service.latest_created:
+                raise Refused(
+                    f"{service.name}: the revision with the old values did not become ready; traffic stays where it is",
+                    cause=service.reason,
+                    fix="look at its logs, then run the same command again",
+                )
+        target.run.update(service.name, traffic=delta.traffic)
+        faults.reach("put-back")
+
+
+def drift(service: Service, delta: Delta) -> list[FieldChange]:
+    """The fields of `delta` that are now neither what was written nor what was there before."""
+    return [
+        change
+        for change in delta.fields
+        if not same(change.field, service.fields.get(change.field), change.after)
+        and not same(change.field, service.fields.get(change.field), change.before)
+    ]
+
+
+def new_revision_name(service: Service) -> str:
+    """A name no revision of the service has: next generation and three letters, at most 63 characters."""
+    suffix = f"-{service.generation + 1:05d}-{''.join(secrets.choice(_LETTERS) for _ in range(3))}"
+    return service.name[: 63 - len(suffix)] + suffix
+
+
+def _take_traffic_off(target: Target, service: Service, delta: Delta) -> Service:
+    """Before anything else, when the revision to undo serves: its traffic to the one before it."""
+    if service.latest_ready != delta.revision or not any(s.revision == delta.revision for s in service.holding):
+        return service
+    try:
+        return target.run.update(service.name, traffic=(Share(delta.old, 100), *_tags(delta.traffic)))
+    except Refused:  # the old revision is gone: the traffic moves with the revision that gets the old values
+        return service
+
+
+def _side(delta: Delta, side: str) -> dict[str, str | None]:
+    return {change.field: getattr(change, side) for change in delta.fields}
+
+
+def _holds(service: Service, delta: Delta, side: str) -> bool:
+    return all(same(name, service.fields.get(name), value) for name, value in _side(delta, side).items())
+
+
+def _tags(shares: tuple[Share, ...]) -> tuple[Share, ...]:
+    return tuple(Share(share.revision, 0, share.tag) for share in shares if share.tag)
+
+
+def _blocked(role: str, service: Service, wanted: Mapping[str, str]) -> Blocked | None:
+    """Why Cloud Run would refuse, or do something else than wished. Facts: Cloud Run docs, memory limits; gcloud's own
+    handling of images by tag."""
+    generation = wanted.get("execution_environment", service.fields.get("execution_environment"))
+    memory = wanted.get("memory")
+    if memory and generation == "gen2" and quantity(memory) < quantity(GEN2_FLOOR):
+        return Blocked(
+            role,
+            f"{memory} is below the {GEN2_FLOOR} that execution environment gen2 needs",
+            'skip it, or accept gen1 for this step in xgw.toml: [overrides."{step}"] execution_environment = "gen1"',
+        )
+    image = wanted.get("image", service.fields.get("image", ""))
+    if "@sha256:" not in image:
+        return Blocked(
+            role,
+            f"its image {image} is a tag: a new revision could run other code than the one serving now",
+            "deploy the service once by digest (IMAGE@sha256:...)",
+        )
+    return None

@@ -1,0 +1,69 @@
+"""Where a plan is carried out: names, and the doors to the APIs behind them. Chosen once per command.
+
+Google Cloud and the embedded target differ only in the address and the credentials (xgw.cloud.channel).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xgw.errors import NotFound
+
+if TYPE_CHECKING:
+    from xgw.cloud.logs import LogDoor
+    from xgw.cloud.metrics import MetricDoor
+    from xgw.cloud.run import RunDoor
+    from xgw.resources import Revision, Service
+    from xgw.settings import Settings
+
+
+@dataclass(frozen=True)
+class Target:
+    """One project and region, with the services of the plan by role. `id` names it in the ledger and in locks."""
+
+    id: str
+    label: str
+    settings: Settings
+    run: RunDoor
+    logs: LogDoor
+    metrics: MetricDoor
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Role -> service name."""
+        return self.settings.services
+
+    def service(self, role: str) -> Service:
+        """The service of a role, as it is now. Raises NotFound with what is there instead."""
+        try:
+            return self.run.get(self.names[role])
+        except NotFound as error:
+            found = ", ".join(self.run.names()) or "none"
+            raise NotFound(
+                f"there is no service {self.names[role]!r} ({role}) on {self.label}",
+                cause=f"services there: {found}",
+                fix="name the services of your deployment in xgw.toml: xgw init",
+            ) from error
+
+    def revisions(self, role: str) -> list[Revision]:
+        """The revisions of a role's service, newest first."""
+        return self.run.revisions(self.names[role])
+
+
+def connect(settings: Settings, *, project: str, label: str, endpoint: str = "", writable: bool = False) -> Target:
+    """The target for `project` in the settings' region; `endpoint` is a loopback "host:port" or empty for Google Cloud.
+
+    Raises NotSignedIn without credentials. Nothing is called yet.
+    """
+    from xgw.cloud.channel import Address
+    from xgw.cloud.logs import LogDoor
+    from xgw.cloud.metrics import MetricDoor
+    from xgw.cloud.run import RunDoor
+
+    address = Address(endpoint, writable)
+    parent = f"projects/{project}/locations/{settings.region}"
+    return Target(
+        parent, label, settings, RunDoor(address, parent), LogDoor(address, project), MetricDoor(address, project)
+    )
