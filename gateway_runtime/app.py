@@ -1,0 +1,57 @@
+"""The whole service on one page: the layers from the outside in, then the routes of the role."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from gateway_runtime.asgi import Edge, Handler
+from gateway_runtime.layers.access_log import AccessLog
+from gateway_runtime.layers.cors import Cors
+from gateway_runtime.layers.problems import Problems
+from gateway_runtime.layers.request_id import RequestId
+from gateway_runtime.logs import Log
+from gateway_runtime.routes import Route, Router
+from gateway_runtime.settings import Settings
+
+
+async def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a role adds to the layers: its routes, and what has to happen before the first request and after the last."""
+
+    routes: tuple[Route, ...]
+    start: Callable[[], Awaitable[None]] = _nothing
+    stop: Callable[[], Awaitable[None]] = _nothing
+
+
+def build(settings: Settings, log: Log) -> Edge:
+    """The ASGI application of these settings."""
+    role = role_of(settings)
+    router: Handler = Router(role.routes)
+
+    # Inside out. Problems stays inside Cors, so that a browser can read an error answer (design: the gateway).
+    problems = Problems(router, log, full=settings.error_detail == "full")
+    cors = Cors(problems, settings.cors_allowed_origins, max_age=settings.cors_max_age)
+    access_log = AccessLog(cors, log, rate=settings.log_sample_rate, project=settings.google_cloud_project)
+    outermost = RequestId(access_log)
+
+    return Edge(outermost, last_resort=problems.answer, broken=problems.record, start=role.start, stop=role.stop)
+
+
+def role_of(settings: Settings) -> Role:
+    """The role this process has; only its own modules are imported."""
+    if settings.role == "gateway":
+        from gateway_runtime.roles.gateway import gateway
+
+        return gateway(settings)
+    if settings.role == "crm":
+        from gateway_runtime.roles.crm import crm
+
+        return crm(settings)
+    from gateway_runtime.roles.sample import sample
+
+    return sample(settings.role)

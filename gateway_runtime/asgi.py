@@ -1,0 +1,266 @@
+"""The types of the gateway, and the one place that speaks ASGI.
+
+A **handler** takes a Request and returns a Response; a **layer** is a handler around a handler. `Edge` is the ASGI
+application: it makes the Request, asks the outermost handler, and sends what came back. So an answer is a value until its
+first byte leaves, and a layer can never half-send one.
+
+Rules that hold here:
+- The path is `raw_path`, made canonical once (`canonical_path`); the decoded `path` of ASGI and the Host field are never
+  read. What is routed and authorised is byte for byte what is forwarded.
+- A body is counted while it is read; more than BODY_LIMIT is refused, whatever Content-Length said.
+- After the first byte of an answer only two things can follow: the rest of it, or the connection's end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from email.utils import formatdate
+from typing import Any
+
+from gateway_runtime.errors import ClientGone, Problem
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = Sequence[tuple[bytes, bytes]]
+
+BODY_LIMIT = 10 * 1024 * 1024
+"""Bytes of a request's body (plan 1.5: maxBodyLength)."""
+URL_LIMIT = 8192
+JSON = b"application/json"
+
+
+class Request:
+    """One request, and what the layers found out about it. Names of header fields are lower-case bytes."""
+
+    __slots__ = (
+        "_path", "at_end", "client", "debug", "error", "headers", "id", "kept", "method", "params", "query",
+        "raw_path", "receive", "scheme", "sent", "started", "status", "trace",
+    )  # fmt: skip
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.method: str = scope["method"]
+        self.raw_path: bytes = scope["raw_path"]
+        self.query: bytes = scope["query_string"]
+        self.headers: Headers = scope["headers"]
+        self.scheme: str = scope["scheme"]
+        self.client: str = (scope.get("client") or ("",))[0]
+        self.receive = receive
+        self.started = time.monotonic()
+        self.at_end: list[Callable[[], None]] = []
+        """Called once each when the answer has been sent or given up."""
+        self.params: dict[str, str] = {}
+        """What the route's placeholders stood for."""
+        self.id = ""
+        self.trace = ""
+        self.kept = True
+        """Whether the lines of this request are kept when it ends below 400."""
+        self.debug: list[tuple[float, str, dict[str, Any]]] | None = None
+        """Debug lines, held back until the request ends; None when nobody wants them."""
+        self.status = 0
+        self.sent = 0
+        """Bytes of body sent."""
+        self.error: Exception | None = None
+        self._path: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The canonical path; Problem when the request has none."""
+        if self._path is None:
+            self._path = canonical_path(self.raw_path, self.query)
+        return self._path
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of a field, None when it is absent or there more than once (nobody can say which one counts)."""
+        found = None
+        for key, value in self.headers:
+            if key == name:
+                if found is not None:
+                    return None
+                found = value
+        return found
+
+    def note(self, message: str, **fields: Any) -> None:
+        """Adds a debug line to the request's story."""
+        if self.debug is not None:
+            self.debug.append((time.time(), message, fields))
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body, piece by piece; Problem past BODY_LIMIT, ClientGone when the client leaves."""
+        length = self.header(b"content-length")
+        if length is not None and length.isdigit() and int(length[:19]) > BODY_LIMIT:
+            raise Problem("PAYLOAD_TOO_LARGE", f"The body may hold {BODY_LIMIT} bytes")
+        seen, more = 0, True
+        while more:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            piece = message.get("body", b"")
+            more = message.get("more_body", False)
+            seen += len(piece)
+            if seen > BODY_LIMIT:
+                raise Problem("PAYLOAD_TOO_LARGE", f"The body may hold {BODY_LIMIT} bytes")
+            if piece:
+                yield piece
+
+    async def disconnected(self) -> None:
+        """Returns when the client has left, or its answer is out. Only after the body has been read."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    async def body(self) -> bytes:
+        """The whole body."""
+        return b"".join([piece async for piece in self.stream()])
+
+
+class Response:
+    """One answer: a body in memory, or one that is still arriving. Names of header fields are lower-case bytes."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers = (), body: bytes | AsyncIterator[bytes] = b"") -> None:
+        self.status = status
+        self.headers = list(headers)
+        self.body = body
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of a field."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_PLAIN = re.compile(rb"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()*+,=:@-]+)*/?")
+_PIECE = re.compile(rb"%([0-9A-Fa-f]{2})|([A-Za-z0-9._~!$&'()*+,=:@/-])")
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~")
+_NEVER_ESCAPED = frozenset(b"./\\%;")
+_QUERY = re.compile(rb"[\x21-\x7e]*")
+
+
+def canonical_path(raw: bytes, query: bytes = b"") -> str:
+    """The one spelling of a path (RFC 3986 6.2.2): needless escapes decoded, the others in upper case.
+
+    Problem for whatever two servers could read differently: dot segments, empty segments, backslash, `;`, control and
+    non-ASCII bytes, and escapes of dot, slash, backslash, percent and `;`. Idempotent.
+    """
+    if len(raw) + len(query) > URL_LIMIT:
+        raise Problem("URI_TOO_LONG", f"A URL may hold {URL_LIMIT} bytes")
+    if not raw.startswith(b"/") or not _QUERY.fullmatch(query):
+        raise Problem("BAD_REQUEST", "The URL is not well formed")
+    if not _PLAIN.fullmatch(raw):
+        raw = _unescape(raw)
+        if not _PLAIN.fullmatch(re.sub(rb"%..", b"x", raw)):
+            raise Problem("BAD_REQUEST", "The path is not well formed")
+    return raw.decode("ascii")
+
+
+def _unescape(raw: bytes) -> bytes:
+    out, at = bytearray(), 0
+    while at < len(raw):
+        match = _PIECE.match(raw, at)
+        if not match:
+            raise Problem("BAD_REQUEST", "The path holds a character that is not allowed")
+        at = match.end()
+        if match[1] is None:
+            out += match[2]
+            continue
+        byte = int(match[1], 16)
+        if byte in _NEVER_ESCAPED or not 0x20 <= byte < 0x7F:
+            raise Problem("BAD_REQUEST", "The path holds an escape that is not allowed")
+        out += bytes((byte,)) if byte in _UNRESERVED else b"%%%02X" % byte
+    return bytes(out)
+
+
+class Edge:
+    """The ASGI application around the outermost handler.
+
+    `last_resort` makes the answer when a layer outside of Problems itself fails; `broken` hears of an answer that could not
+    be finished. `start` and `stop` run with the server's life cycle.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        last_resort: Callable[[Exception, Request], Response],
+        broken: Callable[[Exception, Request], None],
+        start: Callable[[], Awaitable[None]],
+        stop: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._handler = handler
+        self._last_resort = last_resort
+        self._broken = broken
+        self._start = start
+        self._stop = stop
+        self._date = b""
+        self._date_of = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(Request(scope, receive), send)
+        else:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _http(self, request: Request, send: Send) -> None:
+        try:
+            try:
+                response = await self._handler(request)
+            except asyncio.CancelledError:  # the server is stopping and has waited long enough
+                response = self._last_resort(Problem("SERVICE_UNAVAILABLE", reason="stopping"), request)
+            except ClientGone:
+                raise
+            except Exception as error:  # noqa: BLE001  nothing outside of this frame could answer
+                response = self._last_resort(error, request)
+            request.status = response.status
+            await self._deliver(request, response, send)
+        except ClientGone:
+            request.status = 499
+        except Exception as error:  # noqa: BLE001  headers may be out: the server closes the connection when we return
+            request.error = error
+            self._broken(error, request)
+        finally:
+            for done in request.at_end:
+                done()
+
+    async def _deliver(self, request: Request, response: Response, send: Send) -> None:
+        headers, body = response.headers, response.body
+        bare = response.status in (204, 304)
+        if isinstance(body, bytes) and not bare and response.header(b"content-length") is None:
+            headers.append((b"content-length", b"%d" % len(body)))
+        headers.append((b"date", self._now()))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        if isinstance(body, bytes):
+            request.sent = 0 if bare or request.method == "HEAD" else len(body)
+            await send({"type": "http.response.body", "body": b"" if bare else body})
+            return
+        if request.method != "HEAD" and not bare:
+            async for piece in body:
+                request.sent += len(piece)
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    def _now(self) -> bytes:
+        second = int(time.time())
+        if second != self._date_of:
+            self._date_of, self._date = second, formatdate(second, usegmt=True).encode()
+        return self._date
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._start()
+        except Exception as error:  # noqa: BLE001  uvicorn must hear of it to end the process
+            await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        async with asyncio.timeout(1):
+            await self._stop()
+        await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,60 @@
+"""What can go wrong with a request, and the one shape every error answer has (plan 1.7, requirement ERR-1).
+
+    {"error": {"code", "message", "requestId", "timestamp"}}     + "stack", "details" when ERROR_DETAIL=full
+
+`CODES` is the whole list of codes an answer can carry; nothing else gets through, whatever an exception has in its
+attributes. The message of a 4xx is our own words about what the caller sent. The message of a 5xx never says more than
+its class: the cause is for the log.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+CODES: Mapping[str, tuple[int, str]] = MappingProxyType(
+    {
+        "BAD_REQUEST": (400, "The request is malformed"),
+        "UNAUTHENTICATED": (401, "Sign in to use this"),
+        "FORBIDDEN": (403, "This is not allowed"),
+        "NOT_FOUND": (404, "There is nothing here"),
+        "METHOD_NOT_ALLOWED": (405, "This method is not allowed here"),
+        "CONFLICT": (409, "This clashes with what is already there"),
+        "PAYLOAD_TOO_LARGE": (413, "The body is larger than allowed"),
+        "URI_TOO_LONG": (414, "The URL is longer than allowed"),
+        "UNSUPPORTED_MEDIA_TYPE": (415, "The body must be application/json"),
+        "VALIDATION_FAILED": (400, "A value is not allowed"),
+        "RATE_LIMITED": (429, "Too many requests"),
+        "INTERNAL_ERROR": (500, "An unexpected error occurred"),
+        "NOT_IMPLEMENTED": (501, "This method is not supported"),
+        "BAD_GATEWAY": (502, "A service behind this one gave no valid answer"),
+        "SERVICE_UNAVAILABLE": (503, "A service behind this one is not available"),
+        "GATEWAY_TIMEOUT": (504, "A service behind this one took too long"),
+    }
+)
+"""Code -> status and the words used when nothing more can be said."""
+
+
+class Problem(Exception):
+    """A request that ends in an error answer. `details` go to the log, and out only when ERROR_DETAIL=full."""
+
+    def __init__(
+        self, code: str, message: str = "", *, headers: Sequence[tuple[bytes, bytes]] = (), **details: Any
+    ) -> None:
+        self.code = code
+        self.status, usual = CODES[code]
+        self.message = message if message and self.status < 500 else usual
+        self.headers = headers
+        self.details = details
+        super().__init__(message or usual)
+
+
+def stack_of(error: BaseException) -> str:
+    """The traceback of an exception with its causes, as text."""
+    return "".join(traceback.format_exception(error))
+
+
+class ClientGone(Exception):
+    """The client closed its connection before it had its answer: nobody is left to tell."""

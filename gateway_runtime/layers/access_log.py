@@ -1,0 +1,57 @@
+"""Writes one line about every request, and decides which requests' lines are kept."""
+
+from __future__ import annotations
+
+import time
+
+from gateway_runtime.asgi import Handler, Request, Response
+from gateway_runtime.logs import Log, sampled
+
+
+class AccessLog:
+    """One line per request, after its last byte (plan 1.9, requirement MON-1).
+
+    Sampling is per request, decided from its trace, so that a story is kept or dropped whole and two services keep the
+    same ones; what ended at 400 or above is always kept. Each line carries the rate, so that counts can be scaled up.
+    No query values, no bodies, no fields of the request but its User-Agent.
+    """
+
+    def __init__(self, inner: Handler, log: Log, *, rate: float, project: str = "") -> None:
+        self._inner = inner
+        self._log = log
+        self._rate = rate
+        self._debug = log.wants("debug")
+        self._trace = f"projects/{project}/traces/" if project else ""
+
+    async def __call__(self, request: Request) -> Response:
+        request.kept = sampled(request.trace, self._rate)
+        if self._debug:
+            request.debug = []
+        request.at_end.append(lambda: self._record(request))
+        return await self._inner(request)
+
+    def _record(self, request: Request) -> None:
+        failed = request.status >= 400 or request.error is not None
+        if not (request.kept or failed):
+            return
+        trace = self._trace + request.trace
+        for at, message, fields in request.debug or ():
+            self._log.write("debug", message, at=at, requestId=request.id, trace=trace, **fields)
+        path = request.raw_path.decode("latin-1")[:1024]
+        http = {
+            "requestMethod": request.method,
+            "requestUrl": path,
+            "status": request.status,
+            "latency": f"{time.monotonic() - request.started:.6f}s",
+            "responseSize": str(request.sent),
+            "userAgent": (request.header(b"user-agent") or b"")[:256].decode("latin-1"),
+        }
+        level = "error" if request.status >= 500 or request.error else "warning" if failed else "info"
+        self._log.write(
+            level,
+            f"{request.method} {path} {request.status}",
+            httpRequest=http,
+            requestId=request.id,
+            sampleRate=self._rate,
+            trace=trace,
+        )

@@ -1,0 +1,66 @@
+"""Turns exceptions into the standard error answer, and logs each with its stack."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway_runtime.asgi import JSON, Handler, Request, Response
+from gateway_runtime.errors import ClientGone, Problem, stack_of
+from gateway_runtime.logs import Log
+
+
+class Problems:
+    """Whatever the inner layers raise becomes an answer here, inside Cors, so that a browser can read it.
+
+    `full` (ERROR_DETAIL=full) adds stack and details to the answer. The log has them always.
+    """
+
+    def __init__(self, inner: Handler, log: Log, *, full: bool) -> None:
+        self._inner = inner
+        self._log = log
+        self._full = full
+
+    async def __call__(self, request: Request) -> Response:
+        try:
+            return await self._inner(request)
+        except ClientGone:
+            raise
+        except Exception as error:  # noqa: BLE001  this is the place that turns every exception into an answer
+            return self.answer(error, request)
+
+    def answer(self, error: Exception, request: Request) -> Response:
+        """The error answer to an exception, which is logged."""
+        known = error if isinstance(error, Problem) else Problem("INTERNAL_ERROR")
+        self.record(error, request, known)
+        return envelope(known, request.id, shown=error if self._full else None)
+
+    def record(self, error: Exception, request: Request, known: Problem | None = None) -> None:
+        """Logs an exception with its stack and details: ERROR for a fault of ours or an upstream's, WARNING for a caller's."""
+        status = known.status if known else 500
+        self._log.write(
+            "error" if status >= 500 else "warning",
+            f"{known.code if known else 'ANSWER_CUT_SHORT'}: {error}",
+            trace=request.trace,
+            requestId=request.id,
+            requestMethod=request.method,
+            path=request.raw_path.decode("latin-1"),
+            details=getattr(error, "details", {}),
+            stack_trace=stack_of(error)[-3000:],
+        )
+
+
+def envelope(problem: Problem, request_id: str, *, shown: Exception | None = None) -> Response:
+    """The answer to a problem; `shown` is the exception whose stack and details go with it (ERROR_DETAIL=full)."""
+    error: dict[str, Any] = {
+        "code": problem.code,
+        "message": problem.message,
+        "requestId": request_id,
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+    if shown is not None:
+        error["stack"] = stack_of(shown)
+        error["details"] = {"type": type(shown).__name__, "error": str(shown), **problem.details}
+    body = json.dumps({"error": error}, default=str).encode()
+    return Response(problem.status, [(b"content-type", JSON), (b"cache-control", b"no-store"), *problem.headers], body)

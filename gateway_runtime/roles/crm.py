@@ -1,0 +1,116 @@
+"""The CRM engine: contacts over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl
+
+from gateway_runtime.app import Role
+from gateway_runtime.asgi import JSON, Request, Response
+from gateway_runtime.contacts.model import STATUSES, TYPES, InvalidContact, accept
+from gateway_runtime.contacts.sqlite import SqliteContacts
+from gateway_runtime.contacts.store import ContactStore
+from gateway_runtime.errors import Problem
+from gateway_runtime.roles.gateway import live
+from gateway_runtime.routes import READ, Route
+from gateway_runtime.settings import Settings
+
+DEFAULT_LIMIT, HIGHEST_LIMIT = 50, 100
+"""Contacts on a page (plan 1.4)."""
+
+
+def crm(settings: Settings) -> Role:
+    """The role `crm`, serving one tenant from one file."""
+    store = SqliteContacts(settings.contacts_database)
+    contacts = Contacts(store, settings.contacts_tenant)
+    return Role(
+        routes=(
+            Route(READ, "/health", live),
+            Route(READ, "/contacts", contacts.page),
+            Route(("POST",), "/contacts", contacts.add),
+            Route(READ, "/contacts/{id}", contacts.get),
+        ),
+        start=store.open,
+        stop=store.close,
+    )
+
+
+class Contacts:
+    """The handlers. The tenant is the process's, never the caller's."""
+
+    def __init__(self, store: ContactStore, tenant: str) -> None:
+        self._store = store
+        self._tenant = tenant
+
+    async def page(self, request: Request) -> Response:
+        """GET /contacts?limit=&status=&type="""
+        wish = _query(request)
+        page = await self._store.page(
+            self._tenant,
+            limit=_limit(wish.get("limit")),
+            status=_choice(wish, "status", STATUSES),
+            type=_choice(wish, "type", TYPES),
+        )
+        return _answer(200, {"items": [contact.to_json() for contact in page.items], "hasMore": page.has_more})
+
+    async def get(self, request: Request) -> Response:
+        """GET /contacts/{id}"""
+        contact = await self._store.get(self._tenant, request.params["id"])
+        if contact is None:
+            raise Problem("NOT_FOUND", "There is no such contact")
+        return _answer(200, contact.to_json())
+
+    async def add(self, request: Request) -> Response:
+        """POST /contacts; the id follows from the address, so that the same contact cannot be made twice."""
+        data = await _read(request)
+        try:
+            contact = accept(data, id="", created_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
+        except InvalidContact as fault:
+            raise Problem("VALIDATION_FAILED", str(fault)) from None
+        # Length-prefixed, so that no two pairs give one text.
+        text = f"{len(self._tenant)}:{self._tenant}{contact.email.casefold()}"
+        made = accept(data, id=hashlib.sha256(text.encode()).hexdigest()[:24], created_at=contact.created_at)
+        if not await self._store.add(self._tenant, made):
+            raise Problem("CONFLICT", "A contact with this address exists")
+        answer = _answer(201, made.to_json())
+        answer.headers.append((b"location", b"/contacts/" + made.id.encode("ascii")))
+        return answer
+
+
+def _query(request: Request) -> dict[str, str]:
+    pairs = parse_qsl(request.query.decode("ascii"), keep_blank_values=True, max_num_fields=20)
+    wish = dict(pairs)
+    if len(wish) != len(pairs) or wish.keys() - {"limit", "status", "type"}:
+        raise Problem("VALIDATION_FAILED", "The query may hold limit, status and type, once each")
+    return wish
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= HIGHEST_LIMIT):
+        raise Problem("VALIDATION_FAILED", f"limit must be a whole number from 1 to {HIGHEST_LIMIT}")
+    return int(text)
+
+
+def _choice(wish: dict[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    value = wish.get(name, "")
+    if name in wish and value not in allowed:
+        raise Problem("VALIDATION_FAILED", f"{name} must be one of {', '.join(allowed)}")
+    return value
+
+
+async def _read(request: Request) -> object:
+    kind = (request.header(b"content-type") or b"").split(b";")[0].strip().lower()
+    if kind != JSON:
+        raise Problem("UNSUPPORTED_MEDIA_TYPE")
+    try:
+        return json.loads((await request.body()).decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise Problem("BAD_REQUEST", "The body is not JSON in UTF-8") from None
+
+
+def _answer(status: int, data: object) -> Response:
+    return Response(status, [(b"content-type", JSON)], json.dumps(data, separators=(",", ":")).encode())

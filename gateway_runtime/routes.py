@@ -1,0 +1,84 @@
+"""The route table: data, and the one function that looks a request up in it.
+
+A pattern is a canonical path. `{name}` stands for one segment; a last segment `*` for any number of them, none included.
+The most exact pattern wins: whole paths before placeholders before `*`, and among those the longest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gateway_runtime.asgi import Handler, Request, Response
+from gateway_runtime.errors import Problem
+
+READ = ("GET", "HEAD")
+ANY = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+KNOWN = frozenset((*ANY, "OPTIONS"))
+
+
+@dataclass(frozen=True)
+class Route:
+    """One row: which methods of which path go where."""
+
+    methods: tuple[str, ...]
+    pattern: str
+    handler: Handler
+
+
+class Router:
+    """The innermost layer: finds the route of a request and calls it. 404, 405 with Allow, and 501 are raised."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._exact: dict[str, list[Route]] = {}
+        shaped: dict[tuple[str, ...], list[Route]] = {}
+        for route in routes:
+            if route.pattern.endswith("/*") or "{" in route.pattern:
+                shaped.setdefault(tuple(route.pattern.split("/")), []).append(route)
+            else:
+                self._exact.setdefault(route.pattern, []).append(route)
+        self._shaped = sorted(shaped.items(), key=_exactness)
+
+    async def __call__(self, request: Request) -> Response:
+        path = request.path
+        routes = self._exact.get(path) or self._match(path, request.params)
+        if request.method not in KNOWN:
+            raise Problem("NOT_IMPLEMENTED", method=request.method)
+        if not routes:
+            raise Problem("NOT_FOUND")
+        for route in routes:
+            if request.method in route.methods:
+                request.note("route matched", pattern=route.pattern)
+                return await route.handler(request)
+        allow = ", ".join(sorted({method for route in routes for method in route.methods}))
+        raise Problem("METHOD_NOT_ALLOWED", headers=[(b"allow", allow.encode("ascii"))])
+
+    def _match(self, path: str, params: dict[str, str]) -> list[Route]:
+        parts = path.split("/")
+        for shape, routes in self._shaped:
+            found = _fit(shape, parts)
+            if found is not None:
+                params.update(found)
+                return routes
+        return []
+
+
+def _exactness(row: tuple[tuple[str, ...], list[Route]]) -> tuple[bool, int, int]:
+    shape = row[0]
+    return shape[-1] == "*", -len(shape), sum(part.startswith("{") for part in shape)
+
+
+def _fit(shape: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:
+    """What the placeholders stand for when the path has this shape, else None."""
+    fixed = shape[:-1] if shape[-1] == "*" else shape
+    if len(parts) < len(fixed) or (fixed is shape and len(parts) != len(shape)):
+        return None
+    found = {}
+    for want, part in zip(fixed, parts, strict=False):
+        if want.startswith("{"):
+            if not part:
+                return None
+            found[want[1:-1]] = part
+        elif want != part:
+            return None
+    return found

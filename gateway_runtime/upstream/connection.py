@@ -1,0 +1,242 @@
+"""One HTTP/1.1 connection to an upstream, and the answer it is reading.
+
+States: idle (open, nothing asked) → asked (`send`) → head (status and fields are there) → whole (the last byte too), from
+where `reset` makes it idle again. Anything unexpected in any state ends in broken: the connection is closed and never
+used again. Nothing is guessed; the llhttp parser runs in its strict form, and what it lets through but two servers could
+read differently is refused here (RFC 9112 6.3, 11.2): bytes past the promised end, codings other than chunked, a switch
+of protocols nobody asked for, a body cut short.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httptools
+
+from gateway_runtime.errors import ClientGone, Problem
+
+HEAD_LIMIT = 64 * 1024
+FIELD_LIMIT = 200
+ANSWER_LIMIT = 10 * 1024 * 1024
+"""Bytes of an answer's body (plan 1.5: maxContentLength)."""
+BUFFER_LIMIT = 64 * 1024
+INTERIM_LIMIT = 8
+
+
+class Stale(Exception):  # noqa: N818
+    """The connection had been closed by the other side before a byte of this answer came."""
+
+
+class Connection(asyncio.Protocol):
+    """See the module. Methods that wait raise Problem (502, 504), ClientGone, or Stale."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self.fault: Exception | None = None
+        self.used = False
+        self.idle_since = 0.0
+        self._paused = False
+        self._begin(b"")
+        self._asked = False
+
+    def _begin(self, method: bytes) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._bodiless = method == b"HEAD"
+        self._asked = True
+        self._bytes = self._interim = self._body_bytes = 0
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.pieces: list[bytes] = []
+        self._buffered = 0
+        self.head = False
+        self.whole = False
+        self.reusable = False
+        self._until_close = False
+
+    # What the exchange does with it.
+
+    @property
+    def open(self) -> bool:
+        """Whether it can carry another exchange."""
+        return self.fault is None and self._transport is not None and not self._transport.is_closing()
+
+    def send(self, method: bytes, data: bytes) -> None:
+        """Sends the head of a request and whatever body is at hand."""
+        self._begin(method)
+        self.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Sends more of the request's body."""
+        if self._transport is not None and self.fault is None:
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Waits until the upstream has taken enough for more to be written."""
+        if self._drained is not None and self.fault is None:
+            await self._drained
+
+    async def answer(self) -> None:
+        """Returns when `status` and `headers` are there."""
+        while not self.head:
+            await self._progress()
+
+    async def piece(self) -> bytes:
+        """The next piece of the body, empty at its end."""
+        while not self.pieces and not self.whole:
+            await self._progress()
+        data = b"".join(self.pieces)
+        self.pieces.clear()
+        self._buffered = 0
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    def reset(self) -> bool:
+        """Makes it idle after a whole answer; False, and closed, when it cannot be used again."""
+        if self.whole and self.reusable and self.open and not self._paused:
+            self.used = True
+            self._asked = False
+            self.idle_since = self._loop.time()
+            return True
+        self.close()
+        return False
+
+    def break_off(self, fault: Exception) -> None:
+        """Closes it from any callback; whoever waits gets the fault. The first fault counts."""
+        if self.fault is None and not self.whole:
+            self.fault = fault
+        self.close()
+        self._wake()
+
+    def close(self) -> None:
+        """Closes it without waiting."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _progress(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        for future in (self._waiter, self._drained):
+            if future is not None and not future.done():
+                future.set_result(None)
+        self._drained = None
+
+    def _malformed(self, reason: str) -> None:
+        self.break_off(Problem("BAD_GATEWAY", reason=reason))
+
+    # What the transport says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        if not self._asked or self.whole:
+            return self._malformed("bytes that belong to no answer")
+        if not self.head:
+            self._bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            return self._malformed("a change of protocol nobody asked for")
+        except httptools.HttpParserError as error:
+            return self._malformed(f"not HTTP/1.1: {error}")
+        if not self.head and self._bytes > HEAD_LIMIT:
+            return self._malformed("the head is too long")
+        if self._buffered > BUFFER_LIMIT and not self._paused and self._transport and not self.whole:
+            self._paused = True
+            self._transport.pause_reading()
+        if self.head and self._waiter is not None:
+            self._wake()
+        return None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._until_close and error is None and self.fault is None:
+            self.whole = True
+        if not self.whole and self.fault is None:
+            fresh = not self._bytes and not self.head
+            self.fault = (
+                Stale() if self.used and fresh else Problem("BAD_GATEWAY", reason="closed before the answer was whole")
+            )
+        self._wake()
+
+    def pause_writing(self) -> None:
+        if self._drained is None:
+            self._drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._drained is not None:
+            if not self._drained.done():
+                self._drained.set_result(None)
+            self._drained = None
+
+    # What the parser says. An exception here would be swallowed by it, so each checks and calls _malformed.
+
+    def on_message_begin(self) -> None:
+        if self.whole:
+            self.reusable = False
+            self._malformed("a second answer")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.head:
+            return  # a trailer: never merged into the fields (RFC 9110 6.5.1)
+        self.headers.append((name.lower(), value))
+        if len(self.headers) > FIELD_LIMIT:
+            self._malformed("too many fields")
+
+    def on_headers_complete(self) -> None:
+        if self.fault is not None or self.head:
+            return
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:
+            self.headers.clear()
+            self._interim += 1
+            if status == 101 or self._interim > INTERIM_LIMIT:
+                self._malformed("interim answers")
+            return
+        if not 200 <= status < 600 or self._parser.get_http_version() not in ("1.1", "1.0"):
+            self._malformed("status or version")
+            return
+        self.status = status
+        self._frame(status)
+
+    def _frame(self, status: int) -> None:
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        length = next((value for name, value in self.headers if name == b"content-length"), None)
+        if codings and codings != [b"chunked"]:
+            self._malformed("transfer coding")
+        elif length is not None and int(length) > ANSWER_LIMIT and not self._bodiless:
+            self._malformed("the body is too large")
+        else:
+            self.reusable = bool(self._parser.should_keep_alive())
+            self.head = True
+            if self._bodiless or status in (204, 304):
+                self.whole = True
+            elif length is None and not codings:
+                self._until_close = True
+
+    def on_body(self, body: bytes) -> None:
+        if self.whole or self.fault is not None:
+            self._malformed("a body where none belongs")
+            return
+        self._body_bytes += len(body)
+        if self._body_bytes > ANSWER_LIMIT:
+            self._malformed("the body is too large")
+            return
+        self.pieces.append(body)
+        self._buffered += len(body)
+
+    def on_message_complete(self) -> None:
+        if self.head and not self._until_close and self.fault is None:
+            self.whole = True

@@ -1,0 +1,183 @@
+"""Passes a request to an upstream and its answer back: which fields cross, and which are rewritten."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+from gateway_runtime.asgi import BODY_LIMIT, Request, Response
+from gateway_runtime.errors import ClientGone, Problem
+from gateway_runtime.upstream.client import Answer, Ask, Client
+from gateway_runtime.upstream.connection import Connection
+
+HOP_BY_HOP = frozenset(
+    (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer",
+     b"transfer-encoding", b"upgrade")
+)  # fmt: skip
+"""Fields that end at this hop whatever they say (RFC 9110 7.6.1)."""
+
+REWRITTEN = HOP_BY_HOP | {
+    b"host", b"content-length", b"expect", b"x-request-id", b"traceparent", b"tracestate", b"x-cloud-trace-context",
+    b"forwarded", b"via", b"x-real-ip", b"x-user-id", b"x-tenant-id", b"x-original-url", b"x-rewrite-url",
+    b"x-http-method-override",
+}  # fmt: skip
+"""Fields of a request that only the gateway may set; `X-Forwarded-*` too, and any spelling with `_` for `-`."""
+
+ANSWER_DROPPED = HOP_BY_HOP | {b"content-length", b"date", b"server", b"via", b"x-powered-by", b"x-request-id"}
+"""Fields of an answer that the gateway sets itself, or that name the software behind it; `Access-Control-*` too."""
+
+NAME = b"1.1 gateway"
+WATCH_AFTER = 0.05
+"""Seconds until the gateway starts listening for a client that leaves: most answers are there before."""
+
+
+class Forward:
+    """A route's handler: the path without `strip` goes to the upstream, as it was authorised, byte for byte."""
+
+    def __init__(self, name: str, client: Client | None, *, strip: str) -> None:
+        self._name = name
+        self._client = client
+        self._strip = strip
+        if client is not None:
+            self._base = client.url.path
+            self._host = b"host: " + client.url.authority.encode("ascii") + b"\r\n"
+
+    async def __call__(self, request: Request) -> Response:
+        if self._client is None:
+            raise Problem("SERVICE_UNAVAILABLE", upstream=self._name, reason="not configured")
+        watch = Watch(request)
+        request.at_end.append(watch.stop)
+        try:
+            answer = await self._client.ask(await self._ask(request), watch=watch.over)
+        except Problem as problem:
+            if problem.status >= 500:
+                problem.details["upstream"] = self._name
+            raise
+        request.at_end.append(answer.close)
+        request.note("upstream answered", upstream=self._name, status=answer.status)
+        return await self._respond(answer)
+
+    async def _ask(self, request: Request) -> Ask:
+        fields = [self._host, *_request_fields(request)]
+        target = self._base + (request.path[len(self._strip) :] or "/")
+        if request.query:
+            target += "?" + request.query.decode("ascii")
+        length = request.header(b"content-length")
+        chunked = request.header(b"transfer-encoding") is not None
+        if not chunked and length in (None, b"0"):
+            if length is not None or request.method in ("POST", "PUT", "PATCH"):
+                fields.append(b"content-length: 0\r\n")
+            return Ask(request.method, target, b"".join(fields))
+        pieces = request.stream()
+        first = await anext(pieces, b"")
+        if chunked:
+            fields.append(b"transfer-encoding: chunked\r\n")
+            return Ask(request.method, target, b"".join(fields), _chunk(first), _chunks(pieces))
+        fields.append(b"content-length: %d\r\n" % int(length or 0))
+        whole = len(first) == int(length or 0)
+        return Ask(request.method, target, b"".join(fields), first, None if whole else pieces)
+
+    async def _respond(self, answer: Answer) -> Response:
+        if answer.status >= 500:
+            raise Problem(_CODE.get(answer.status, "BAD_GATEWAY"), upstream=self._name, answered=answer.status)
+        headers = [*self._answer_fields(answer.headers), (b"via", NAME)]
+        if answer.whole:
+            return Response(answer.status, headers, answer.take())
+        length = next((value for name, value in answer.headers if name == b"content-length"), None)
+        if length is not None:
+            headers.append((b"content-length", length))
+        return Response(answer.status, headers, answer.stream())
+
+    def _answer_fields(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        listed = _listed(headers)
+        kept = []
+        for name, value in headers:
+            if name in ANSWER_DROPPED or name in listed or name.startswith(b"access-control-"):
+                continue
+            kept.append((name, self._outside(value)) if name == b"location" else (name, value))
+        return kept
+
+    def _outside(self, location: bytes) -> bytes:
+        """A Location as the client has to write it: the upstream's own address never leaves."""
+        base = str(self._client.url).encode("ascii") if self._client else b""
+        if location.startswith(base + b"/") or location == base:
+            location = location[len(base) :] or b"/"
+        elif location.startswith(b"/") and not location.startswith(b"//"):
+            location = location.removeprefix(self._base.encode("ascii"))
+        else:
+            return location
+        return self._strip.encode("ascii") + location
+
+
+_CODE = {501: "NOT_IMPLEMENTED", 503: "SERVICE_UNAVAILABLE", 504: "GATEWAY_TIMEOUT"}
+
+
+class Watch:
+    """Ends the exchange when the client leaves before it has its answer."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def over(self, connection: Connection) -> None:
+        """Watches over an exchange on this connection from now on."""
+        self._connection = connection
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._listen)
+
+    def stop(self) -> None:
+        """The answer is out; whoever leaves now may."""
+        self._connection = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _listen(self) -> None:
+        if self._connection is not None:
+            self._task = asyncio.get_running_loop().create_task(self._wait())
+
+    async def _wait(self) -> None:
+        await self._request.disconnected()
+        if self._connection is not None:
+            self._connection.break_off(ClientGone())
+
+
+def _request_fields(request: Request) -> list[bytes]:
+    """The fields of the request as they go on, with the gateway's own in place of what the client may not say."""
+    listed = _listed(request.headers)
+    fields, via = [], []
+    for name, value in request.headers:
+        dashed = name.replace(b"_", b"-")
+        if name == b"via":
+            via.append(value)
+        elif not (dashed in REWRITTEN or dashed.startswith(b"x-forwarded-") or name in listed):
+            fields.append(name + b": " + value + b"\r\n")
+    own = (
+        f"x-request-id: {request.id}\r\ntraceparent: 00-{request.trace}-{random.getrandbits(64) or 1:016x}-01\r\n"
+        f"x-forwarded-for: {request.client}\r\nx-forwarded-proto: {request.scheme}\r\n"
+    )
+    fields.append(own.encode("ascii"))
+    fields.append(b"via: " + b", ".join([*via, NAME]) + b"\r\n")
+    return fields
+
+
+def _listed(headers: object) -> frozenset[bytes]:
+    """The fields that a Connection field declares to be for this hop only."""
+    values = [value for name, value in headers if name == b"connection"]  # type: ignore[attr-defined]
+    return (
+        frozenset(token.strip().lower() for value in values for token in value.split(b",")) if values else frozenset()
+    )
+
+
+def _chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
+
+
+async def _chunks(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        yield _chunk(piece)
+    yield b"0\r\n\r\n"
