@@ -122,9 +122,7 @@ SCALARS: Mapping[str, Scalar] = MappingProxyType(
         ),
         "limits.p95_ms": Scalar(_number(int, 0, 600_000, "whole milliseconds above 0"), Limits.p95_ms),
         "limits.error_share": Scalar(_number(float, 0, 1, "a share: 0.01 is 1%"), Limits.error_share),
-        "limits.memory_share": Scalar(
-            _number(float, 0, 1, "a share: 0.8 is 80%"), Limits.memory_share
-        ),
+        "limits.memory_share": Scalar(_number(float, 0, 1, "a share: 0.8 is 80%"), Limits.memory_share),
     }
 )
 

@@ -1,0 +1,217 @@
+"""Progress while work goes on, on stderr only. One line per finished step; on a terminal the open step is redrawn too.
+
+`open_progress` chooses: nothing (-q), lines (a pipe, CI) with a heartbeat so that nobody mistakes slow for stuck, or
+the live view (a terminal). All three take the same five calls, from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
+
+from xgw.report import Style, duration, paint, safe, signed
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+HEARTBEAT_S = 15.0
+
+OUTCOME_SIGNS = {"validated": "ok", "rejected": "fail", "unproven": "warn", "skipped": "skip"}
+"""Outcome of a step -> the sign in front of its line. An outcome not named here gets "warn"."""
+
+
+class Progress(Protocol):
+    """What the runner tells while it works. A context manager: leaving it ends whatever it drew."""
+
+    def step_started(self, step: str, title: str) -> None: ...
+    def step_note(self, step: str, text: str) -> None: ...
+    def evidence(self, step: str, text: str, ok: bool | None) -> None: ...
+    def step_finished(self, step: str, outcome: str, text: str, seconds: float) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def open_progress(stream: TextIO | None, style: Style, *, quiet: bool = False, terminal: bool = False) -> Progress:
+    """The progress for this stream; `terminal` says that it can be redrawn (a TTY that is not TERM=dumb)."""
+    if quiet or stream is None:
+        return Silent()
+    return LiveView(stream, style) if terminal else Lines(stream, style)
+
+
+def _finished_line(step: str, outcome: str, text: str, seconds: float, style: Style) -> str:
+    title = signed(f"{step}  {safe(text)}", OUTCOME_SIGNS.get(outcome, "warn"), style)
+    return f"  {title}  {outcome}  {duration(seconds)}"
+
+
+def _evidence_line(text: str, ok: bool | None, style: Style) -> str:
+    """`ok` None: it could not be told. Never shown as a pass."""
+    return "         " + signed(safe(text), "warn" if ok is None else "ok" if ok else "fail", style)
+
+
+class Silent:
+    """Says nothing."""
+
+    def step_started(self, step: str, title: str) -> None:
+        """Nothing."""
+
+    def step_note(self, step: str, text: str) -> None:
+        """Nothing."""
+
+    def evidence(self, step: str, text: str, ok: bool | None) -> None:
+        """Nothing."""
+
+    def step_finished(self, step: str, outcome: str, text: str, seconds: float) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Nothing to end."""
+
+
+class Lines:
+    """One line per finished step, its evidence below it; every `heartbeat` seconds of silence one line on what is open.
+
+    A stream that went away ends the talk, never the work.
+    """
+
+    def __init__(self, stream: TextIO, style: Style, *, heartbeat: float = HEARTBEAT_S) -> None:
+        self._stream = stream
+        self._style = style
+        self._heartbeat = heartbeat
+        self._lock = threading.Lock()
+        self._open: dict[str, tuple[str, float]] = {}
+        self._evidence: dict[str, list[str]] = {}
+        self._closed = threading.Event()
+        self._spoke = time.monotonic()
+        self._beat = threading.Thread(target=self._beats, name="xgw-heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._beat.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._closed.set()
+        if self._beat.ident is not None:
+            self._beat.join()
+
+    def step_started(self, step: str, title: str) -> None:
+        """The step is open from now on."""
+        with self._lock:
+            self._open[step] = (safe(title), time.monotonic())
+
+    def step_note(self, step: str, text: str) -> None:
+        """What the step does now; heard in the next heartbeat."""
+        with self._lock:
+            since = self._open[step][1] if step in self._open else time.monotonic()
+            self._open[step] = (safe(text), since)
+
+    def evidence(self, step: str, text: str, ok: bool | None) -> None:
+        """Kept until the step is finished, and shown under its line."""
+        with self._lock:
+            self._evidence.setdefault(step, []).append(_evidence_line(text, ok, self._style))
+
+    def step_finished(self, step: str, outcome: str, text: str, seconds: float) -> None:
+        """The step's line, then its evidence."""
+        with self._lock:
+            self._open.pop(step, None)
+            self._say(_finished_line(step, outcome, text, seconds, self._style), *self._evidence.pop(step, []))
+
+    def _say(self, *lines: str) -> None:
+        self._spoke = time.monotonic()
+        with suppress(OSError, ValueError):
+            self._stream.write("".join(f"{line}\n" for line in lines))
+            self._stream.flush()
+
+    def _beats(self) -> None:
+        while not self._closed.wait(min(self._heartbeat, 1.0) / 4):
+            with self._lock:
+                if self._open and time.monotonic() - self._spoke >= self._heartbeat:
+                    step, (note, since) = next(reversed(self._open.items()))
+                    line = f"  .. {step}  {note}  still at work after {duration(time.monotonic() - since)}"
+                    self._say(paint(line, "dim", self._style))
+
+
+class LiveView:
+    """Finished steps scroll away as lines; the open ones are redrawn below them with their newest note and time."""
+
+    def __init__(self, stream: TextIO, style: Style) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._style = style
+        self._lock = threading.Lock()
+        self._open: dict[str, tuple[str, str, float]] = {}
+        self._evidence: dict[str, list[str]] = {}
+        self._console = Console(
+            file=stream,
+            force_terminal=True,
+            no_color=not style.colour,
+            color_system="standard" if style.colour else None,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+        self._live = Live(
+            get_renderable=self._picture,
+            console=self._console,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            self._open.clear()
+        self._live.stop()
+
+    def step_started(self, step: str, title: str) -> None:
+        """The step is drawn from now on."""
+        with self._lock:
+            self._open[step] = (safe(title), "", time.monotonic())
+
+    def step_note(self, step: str, text: str) -> None:
+        """What the step does now, behind its title."""
+        with self._lock:
+            title, _, since = self._open.get(step, ("", "", time.monotonic()))
+            self._open[step] = (title, safe(text), since)
+
+    def evidence(self, step: str, text: str, ok: bool | None) -> None:
+        """Drawn under the open step, and kept under its finished line."""
+        with self._lock:
+            self._evidence.setdefault(step, []).append(_evidence_line(text, ok, self._style))
+
+    def step_finished(self, step: str, outcome: str, text: str, seconds: float) -> None:
+        """The step's line and evidence are written for good."""
+        with self._lock:
+            self._open.pop(step, None)
+            lines = [_finished_line(step, outcome, text, seconds, self._style), *self._evidence.pop(step, [])]
+        self._console.print(_ansi("\n".join(lines)), soft_wrap=True)
+
+    def _picture(self) -> Text:
+        """The open steps as they stand; called by rich's refresh thread. Lines are cut at the terminal's width."""
+        frames = "|/-\\" if self._style.ascii else "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+        at = time.monotonic()
+        frame = frames[int(at * 8) % len(frames)]
+        lines: list[str] = []
+        with self._lock:
+            for step, (title, note, since) in self._open.items():
+                lines.append(f"  {frame} {step}  {title}  {duration(at - since)}  {paint(note, 'dim', self._style)}")
+                lines.extend(self._evidence.get(step, []))
+        picture = _ansi("\n".join(lines))
+        picture.no_wrap, picture.overflow = True, "ellipsis" if not self._style.ascii else "crop"
+        return picture
+
+
+def _ansi(text: str) -> Text:
+    from rich.text import Text
+
+    return Text.from_ansi(text)

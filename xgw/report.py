@@ -1,0 +1,282 @@
+"""The only formatter: one report in, the text of one output format out. Nothing here writes anywhere.
+
+stdout is data. JSON is versioned ({"schema": "xgw.<noun>/v1", ...}) and only grows within a version; the table for
+people may change at any time. Text that came from a target or a file is shown with its control and direction
+characters escaped, so that no log line can repaint a terminal or reorder a screen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from xgw import __version__
+
+Output = Literal["table", "json", "jsonl", "csv", "tsv", "md"]
+OUTPUTS: tuple[Output, ...] = ("table", "json", "jsonl", "csv", "tsv", "md")
+
+Sign = Literal["", "ok", "fail", "warn", "skip", "change", "add", "remove"]
+
+
+@dataclass(frozen=True)
+class Style:
+    """What one stream can carry: colours, and signs beyond ASCII."""
+
+    colour: bool = False
+    ascii: bool = True
+
+
+PLAIN = Style()
+
+SYMBOLS: Mapping[str, tuple[str, str]] = {
+    "ok": ("✓", "ok"),
+    "fail": ("✗", "FAIL"),
+    "warn": ("!", "!"),
+    "skip": ("-", "-"),
+    "change": ("~", "~"),
+    "add": ("+", "+"),
+    "remove": ("-", "-"),
+    "to": ("→", "->"),
+    "back": ("↺", "<-"),
+    "bar": ("█", "#"),
+    "more": ("…", "..."),
+}
+"""Name -> the sign, and what stands for it in ASCII."""
+
+COLOURS: Mapping[str, str] = {
+    "ok": "32",
+    "fail": "31;1",
+    "warn": "33",
+    "change": "33",
+    "add": "32",
+    "remove": "31",
+    "skip": "2",
+    "dim": "2",
+    "bold": "1",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell whose text has a sign, in that sign's colour where the stream carries it. Data formats keep the text."""
+
+    text: str
+    sign: Sign = ""
+
+
+Value = str | int | float | bool | None | Cell
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a command has to say: `data` for machines; columns and rows, between head and foot lines, for people.
+
+    Without `data` the rows are the data, one object per row under the column names.
+    """
+
+    noun: str
+    columns: tuple[str, ...] = ()
+    rows: Sequence[Sequence[Value]] = ()
+    head: Sequence[str] = ()
+    foot: Sequence[str] = ()
+    data: object = None
+
+
+def symbol(name: str, style: Style = PLAIN) -> str:
+    """The sign of that name as this stream can carry it."""
+    return SYMBOLS[name][style.ascii]
+
+
+def paint(text: str, tone: str, style: Style) -> str:
+    """`text` in the colour of `tone` (a key of COLOURS), or as it is where the stream has no colour."""
+    return f"\x1b[{COLOURS[tone]}m{text}\x1b[0m" if style.colour and tone in COLOURS else text
+
+
+def signed(text: str, sign: str, style: Style) -> str:
+    """The sign and the text, coloured alike: "✓ memory under load". `text` must be safe already."""
+    return paint(f"{symbol(sign, style)} {text}", sign, style)
+
+
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def _escaped(match: re.Match[str]) -> str:
+    sign = match[0]
+    return _SHORT.get(sign) or (f"\\x{ord(sign):02x}" if ord(sign) < 0x100 else f"\\u{ord(sign):04x}")
+
+
+def safe(text: str) -> str:
+    """`text` on one line with control, direction and invisible characters and lone surrogates written as escapes."""
+    return _UNSAFE.sub(_escaped, text)
+
+
+def dumps(value: object, *, indent: int | None = None) -> str:
+    """JSON as every part writes it: keys in order of meaning, no NaN, unsafe characters as \\uXXXX."""
+    import json
+
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, default=_plain_value)
+    return _UNSAFE.sub(lambda m: m[0] if m[0] == "\n" else f"\\u{ord(m[0]):04x}", text)
+
+
+def _plain_value(value: object) -> object:
+    from dataclasses import asdict, is_dataclass
+
+    if isinstance(value, Cell):
+        return value.text
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds")
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    return str(value)
+
+
+def render(report: Report, output: str = "table", style: Style = PLAIN) -> str:
+    """The text of the report in that format, ending in a newline, or empty when there is nothing to say."""
+    if output == "json":
+        data = _data(report)
+        return dumps({"schema": f"xgw.{report.noun}/v1", "xgw": __version__, "data": data}, indent=2) + "\n"
+    if output == "jsonl":
+        data = _data(report)
+        items = data if isinstance(data, (list, tuple)) else [data]
+        return "".join(f"{dumps(item)}\n" for item in items)
+    if output == "csv":
+        return _csv(report)
+    if output == "tsv":
+        lines = [report.columns, *([_text(cell) for cell in row] for row in report.rows)]
+        return "".join("\t".join(safe(cell) for cell in line) + "\n" for line in lines)
+    if output == "md":
+        return _markdown(report)
+    return _table(report, style)
+
+
+def _data(report: Report) -> object:
+    if report.data is not None:
+        return report.data
+    names = [column.lower().replace(" ", "_") for column in report.columns]
+    return [dict(zip(names, (c.text if isinstance(c, Cell) else c for c in row), strict=True)) for row in report.rows]
+
+
+def _text(cell: Value) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    return cell.text if isinstance(cell, Cell) else str(cell)
+
+
+def _table(report: Report, style: Style) -> str:
+    lines = list(report.head)
+    if report.rows:
+        lines.extend(_tabulated(report, style))
+    lines.extend(report.foot)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _tabulated(report: Report, style: Style) -> Iterable[str]:
+    from tabulate import tabulate
+
+    columns = list(zip(*report.rows, strict=True))
+    aligns = ["right" if all(_is_number(cell) for cell in column) else "left" for column in columns]
+    rows = [[_shown(cell, style) for cell in row] for row in report.rows]
+    heads = [paint(name.upper(), "bold", style) for name in report.columns]
+    text = tabulate(
+        rows,
+        headers=heads,
+        tablefmt="plain",
+        disable_numparse=True,
+        colalign=aligns,
+    )
+    return (line.rstrip() for line in text.split("\n"))
+
+
+def _is_number(cell: Value) -> bool:
+    return cell is None or (isinstance(cell, (int, float)) and not isinstance(cell, bool))
+
+
+def _shown(cell: Value, style: Style) -> str:
+    if isinstance(cell, Cell) and cell.sign:
+        return signed(safe(cell.text), cell.sign, style)
+    return safe(_text(cell)) or "-"
+
+
+def _csv(report: Report) -> str:
+    import csv
+    import io
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(report.columns)
+    writer.writerows([_neutral(cell) for cell in row] for row in report.rows)
+    return out.getvalue()
+
+
+def _neutral(cell: Value) -> str:
+    """A CSV cell that no spreadsheet takes for a formula; numbers stay numbers."""
+    text = _UNSAFE.sub(lambda m: m[0] if m[0] in "\n\t" else _escaped(m), _text(cell))
+    risky = isinstance(cell, (str, Cell)) and text[:1] in ("=", "+", "-", "@", "\t", "\n")
+    return f"'{text}" if risky else text
+
+
+def _markdown(report: Report) -> str:
+    lines = [*(_md(line) for line in report.head), *([""] if report.head and report.rows else [])]
+    if report.rows:
+        lines.append("| " + " | ".join(_md(name) for name in report.columns) + " |")
+        lines.append("|" + " --- |" * len(report.columns))
+        lines.extend("| " + " | ".join(_md(_text(cell)) for cell in row) + " |" for row in report.rows)
+    lines.extend([*([""] if report.foot and lines else []), *(_md(line) for line in report.foot)])
+    return "".join(f"{line}\n" for line in lines)
+
+
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>|~#])")
+
+
+def _md(text: str) -> str:
+    return _MARKDOWN.sub(r"\\\1", safe(text))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 0.6s, 12s, 2m08s, 1h03m, 3d04h."""
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+def relative(then: datetime, now: datetime) -> str:
+    """How long ago: "just now", "2m ago", "3h ago", "yesterday", "3d ago"; the date beyond 30 days. Both aware."""
+    seconds = (now - then).total_seconds()
+    if seconds < -5:
+        return f"in {duration(-seconds)}"
+    if seconds < 10:
+        return "just now"
+    for limit, unit, name in ((60, 1, "s"), (3600, 60, "m"), (86400, 3600, "h")):
+        if seconds < limit:
+            return f"{int(seconds // unit)}{name} ago"
+    days = int(seconds // 86400)
+    if days == 1:
+        return "yesterday"
+    return f"{days}d ago" if days <= 30 else then.date().isoformat()
+
+
+def size(count: int) -> str:
+    """Bytes in the units Cloud Run spells: 512Mi, 1Gi; below 1 Ki plain."""
+    for unit, name in ((1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")):
+        if count >= unit:
+            return f"{count / unit:.1f}".removesuffix(".0") + name
+    return str(count)
