@@ -21,7 +21,7 @@ async def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Role:
-    """What a role adds to the layers: its routes, and what has to happen before the first request and after the last."""
+    """What a role adds to the layers: its routes, and what happens before the first request and after the last."""
 
     routes: tuple[Route, ...]
     start: Callable[[], Awaitable[None]] = _nothing
@@ -36,7 +36,7 @@ def build(settings: Settings, log: Log) -> Edge:
     # Inside out. Problems stays inside Cors, so that a browser can read an error answer (design: the gateway).
     problems = Problems(router, log, full=settings.error_detail == "full")
     cors = Cors(problems, settings.cors_allowed_origins, max_age=settings.cors_max_age)
-    access_log = AccessLog(cors, log, rate=settings.log_sample_rate, project=settings.google_cloud_project)
+    access_log = AccessLog(cors, log, rate=settings.log_sample_rate)
     outermost = RequestId(access_log)
 
     return Edge(outermost, last_resort=problems.answer, broken=problems.record, start=role.start, stop=role.stop)

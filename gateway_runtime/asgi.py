@@ -1,12 +1,12 @@
 """The types of the gateway, and the one place that speaks ASGI.
 
 A **handler** takes a Request and returns a Response; a **layer** is a handler around a handler. `Edge` is the ASGI
-application: it makes the Request, asks the outermost handler, and sends what came back. So an answer is a value until its
-first byte leaves, and a layer can never half-send one.
+application: it makes the Request, asks the outermost handler, and sends what came back. So an answer is a value until
+its first byte leaves, and a layer can never half-send one.
 
 Rules that hold here:
-- The path is `raw_path`, made canonical once (`canonical_path`); the decoded `path` of ASGI and the Host field are never
-  read. What is routed and authorised is byte for byte what is forwarded.
+- The path is `raw_path`, made canonical once (`canonical_path`); the decoded `path` of ASGI and the Host field are
+  never read. What is routed and authorised is byte for byte what is forwarded.
 - A body is counted while it is read; more than BODY_LIMIT is refused, whatever Content-Length said.
 - After the first byte of an answer only two things can follow: the rest of it, or the connection's end.
 """
@@ -14,13 +14,13 @@ Rules that hold here:
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from email.utils import formatdate
 from typing import Any
 
 from gateway_runtime.errors import ClientGone, Problem
+from gateway_runtime.paths import canonical_path
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -30,7 +30,6 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 BODY_LIMIT = 10 * 1024 * 1024
 """Bytes of a request's body (plan 1.5: maxBodyLength)."""
-URL_LIMIT = 8192
 JSON = b"application/json"
 
 
@@ -39,7 +38,7 @@ class Request:
 
     __slots__ = (
         "_path", "at_end", "client", "debug", "error", "headers", "id", "kept", "method", "params", "query",
-        "raw_path", "receive", "scheme", "sent", "started", "status", "trace",
+        "raw_path", "receive", "scheme", "sent", "started", "status", "trace", "trace_flags", "uploaded",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -52,11 +51,13 @@ class Request:
         self.receive = receive
         self.started = time.monotonic()
         self.at_end: list[Callable[[], None]] = []
-        """Called once each when the answer has been sent or given up."""
+        """Called once each, the innermost layer's first, when the answer has been sent or given up."""
         self.params: dict[str, str] = {}
         """What the route's placeholders stood for."""
         self.id = ""
         self.trace = ""
+        """The trace it belongs to: 32 hex digits."""
+        self.trace_flags = "00"
         self.kept = True
         """Whether the lines of this request are kept when it ends below 400."""
         self.debug: list[tuple[float, str, dict[str, Any]]] | None = None
@@ -65,6 +66,8 @@ class Request:
         self.sent = 0
         """Bytes of body sent."""
         self.error: Exception | None = None
+        self.uploaded = False
+        """Whether all of the body has been read."""
         self._path: str | None = None
 
     @property
@@ -83,6 +86,11 @@ class Request:
                     return None
                 found = value
         return found
+
+    @property
+    def has_body(self) -> bool:
+        """Whether its framing announces a body (RFC 9112 6.3)."""
+        return self.header(b"transfer-encoding") is not None or self.header(b"content-length") not in (None, b"0")
 
     def note(self, message: str, **fields: Any) -> None:
         """Adds a debug line to the request's story."""
@@ -104,6 +112,7 @@ class Request:
             seen += len(piece)
             if seen > BODY_LIMIT:
                 raise Problem("PAYLOAD_TOO_LARGE", f"The body may hold {BODY_LIMIT} bytes")
+            self.uploaded = not more
             if piece:
                 yield piece
 
@@ -134,52 +143,12 @@ class Response:
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-_PLAIN = re.compile(rb"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()*+,=:@-]+)*/?")
-_PIECE = re.compile(rb"%([0-9A-Fa-f]{2})|([A-Za-z0-9._~!$&'()*+,=:@/-])")
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~")
-_NEVER_ESCAPED = frozenset(b"./\\%;")
-_QUERY = re.compile(rb"[\x21-\x7e]*")
-
-
-def canonical_path(raw: bytes, query: bytes = b"") -> str:
-    """The one spelling of a path (RFC 3986 6.2.2): needless escapes decoded, the others in upper case.
-
-    Problem for whatever two servers could read differently: dot segments, empty segments, backslash, `;`, control and
-    non-ASCII bytes, and escapes of dot, slash, backslash, percent and `;`. Idempotent.
-    """
-    if len(raw) + len(query) > URL_LIMIT:
-        raise Problem("URI_TOO_LONG", f"A URL may hold {URL_LIMIT} bytes")
-    if not raw.startswith(b"/") or not _QUERY.fullmatch(query):
-        raise Problem("BAD_REQUEST", "The URL is not well formed")
-    if not _PLAIN.fullmatch(raw):
-        raw = _unescape(raw)
-        if not _PLAIN.fullmatch(re.sub(rb"%..", b"x", raw)):
-            raise Problem("BAD_REQUEST", "The path is not well formed")
-    return raw.decode("ascii")
-
-
-def _unescape(raw: bytes) -> bytes:
-    out, at = bytearray(), 0
-    while at < len(raw):
-        match = _PIECE.match(raw, at)
-        if not match:
-            raise Problem("BAD_REQUEST", "The path holds a character that is not allowed")
-        at = match.end()
-        if match[1] is None:
-            out += match[2]
-            continue
-        byte = int(match[1], 16)
-        if byte in _NEVER_ESCAPED or not 0x20 <= byte < 0x7F:
-            raise Problem("BAD_REQUEST", "The path holds an escape that is not allowed")
-        out += bytes((byte,)) if byte in _UNRESERVED else b"%%%02X" % byte
-    return bytes(out)
-
 
 class Edge:
     """The ASGI application around the outermost handler.
 
-    `last_resort` makes the answer when a layer outside of Problems itself fails; `broken` hears of an answer that could not
-    be finished. `start` and `stop` run with the server's life cycle.
+    `last_resort` makes the answer when a layer outside of Problems itself fails; `broken` hears of an answer that could
+    not be finished. `start` and `stop` run with the server's life cycle.
     """
 
     def __init__(
@@ -226,7 +195,7 @@ class Edge:
             request.error = error
             self._broken(error, request)
         finally:
-            for done in request.at_end:
+            for done in reversed(request.at_end):
                 done()
 
     async def _deliver(self, request: Request, response: Response, send: Send) -> None:

@@ -1,8 +1,8 @@
 """The log: one line per event on stdout, written off the hot path.
 
-JSON lines follow Cloud Logging's structured form (severity, message, time, httpRequest, logging.googleapis.com/trace), so
-that severity and fields survive; `LOG_FORMAT=text` writes the plain lines the plan starts from. Every line is ASCII with
-all control characters escaped and holds at most LINE_LIMIT bytes: nothing in a request can start a second line.
+JSON lines follow Cloud Logging's structured form (severity, message, time, httpRequest, logging.googleapis.com/trace),
+so that severity and fields survive; `LOG_FORMAT=text` writes the plain lines the plan starts from. Every line is ASCII
+with all control characters escaped and holds at most LINE_LIMIT bytes: nothing in a request can start a second line.
 
 Lines are collected and written by one thread, at most FLUSH_SECONDS after they were made, and by `close`. A reader that
 stops reading therefore never stops a request: past BACKLOG_LIMIT bytes lines are dropped and the number is said.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 import zlib
@@ -25,6 +26,7 @@ BACKLOG_LIMIT = 4 * 1024 * 1024
 TRACE = "logging.googleapis.com/trace"
 RANK: Mapping[str, int] = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 
+_PLAIN = re.compile(r"[A-Za-z0-9_./:;,+*@~-]+", re.ASCII)
 _encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 
@@ -32,11 +34,18 @@ class Log:
     """Lines of at least one level, in one format, to one file descriptor. Safe to use from any thread."""
 
     def __init__(
-        self, level: str = "info", form: str = "json", *, common: Mapping[str, Any] | None = None, fd: int = 1
+        self,
+        level: str = "info",
+        form: str = "json",
+        *,
+        common: Mapping[str, Any] | None = None,
+        project: str = "",
+        fd: int = 1,
     ) -> None:
         self._rank = RANK[level]
         self._render: Callable[[str, str, float, Mapping[str, Any]], str] = _json if form == "json" else _text
         self._common = dict(common or {})
+        self._traces = f"projects/{project}/traces/" if project else ""
         self._fd = fd
         self._lines: list[str] = []
         self._waiting = 0
@@ -55,7 +64,7 @@ class Log:
         if RANK[level] < self._rank:
             return
         if trace:
-            fields[TRACE] = trace
+            fields[TRACE] = self._traces + trace
         line = self._render(level, message, at or time.time(), {**self._common, **fields})
         with self._lock:
             if self._waiting > BACKLOG_LIMIT:
@@ -73,6 +82,8 @@ class Log:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=1)
+            if self._thread.is_alive():  # nobody is reading; waiting longer would only get the process killed
+                return
         self._flush()
 
     def _start(self) -> None:
@@ -126,11 +137,8 @@ def _json(level: str, message: str, at: float, fields: Mapping[str, Any]) -> str
 def _text(level: str, message: str, _at: float, fields: Mapping[str, Any]) -> str:
     words = [level, _encode(message[:1000])[1:-1]]
     for key, value in fields.items():
-        text = _encode(value)
-        plain = (
-            isinstance(value, str) and text.isalnum() is False and text[1:-1] == value and value and " " not in value
-        )
-        words.append(f"{key}={value if plain else text}")
+        inner = value.items() if isinstance(value, Mapping) else ((key, value),)
+        words += (f"{name}={item if _PLAIN.fullmatch(str(item)) else _encode(item)}" for name, item in inner)
     return " ".join(words)[: LINE_LIMIT - 1] + "\n"
 
 

@@ -1,7 +1,7 @@
 """The route table: data, and the one function that looks a request up in it.
 
-A pattern is a canonical path. `{name}` stands for one segment; a last segment `*` for any number of them, none included.
-The most exact pattern wins: whole paths before placeholders before `*`, and among those the longest.
+A pattern is a canonical path. `{name}` stands for one segment; a last segment `*` for any number of them, none
+included. The most exact pattern wins: whole paths before placeholders before `*`, and among those the longest.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from gateway_runtime.settings import Settings
 def run(settings: Settings, *, drain: int, keep_alive: int) -> int:
     """Serves until SIGTERM or SIGINT; 0 when it stopped as asked, 1 when it could not start."""
     common = {"service": settings.k_service or settings.role, "revision": settings.k_revision}
-    log = Log(settings.log_level, settings.log_format, common=common)
+    log = Log(settings.log_level, settings.log_format, common=common, project=settings.google_cloud_project)
     logging.basicConfig(handlers=[Bridge(log)], level=logging.WARNING)
     config = Config(
         build(settings, log),

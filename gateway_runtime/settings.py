@@ -1,7 +1,7 @@
 """The settings of the runtime: read once from the environment, checked before anything listens.
 
-Every row of `TABLE` is one environment variable; `docs/reference/gateway-settings.md` is generated from it. Defaults are
-the hardened values, so that an unset variable never opens anything (plan 1.7, 1.8: an unset NODE_ENV must not mean
+Every row of `TABLE` is one environment variable; `docs/reference/gateway-settings.md` is generated from it. Defaults
+are the hardened values, so that an unset variable never opens anything (plan 1.7, 1.8: an unset NODE_ENV must not mean
 development). An empty variable counts as unset.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +19,7 @@ ROLES = ("gateway", "crm", "slack", "gmail")
 LEVELS = ("debug", "info", "warning", "error")
 
 
-class SettingsFault(Exception):
+class SettingsFault(Exception):  # noqa: N818
     """A setting that cannot be used; the message is one line that names the variable."""
 
 
@@ -49,7 +49,7 @@ class Settings:
     role: str = "gateway"
     environment: str = "production"
     error_detail: str = "none"
-    cors_allowed_origins: OriginPolicy = OriginPolicy()
+    cors_allowed_origins: OriginPolicy = field(default_factory=OriginPolicy)
     cors_max_age: int = 7200
     log_level: str = "info"
     log_format: str = "json"
@@ -68,7 +68,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Setting:
-    """One environment variable: how it is read and what it means. `parse` raises ValueError saying what would be right."""
+    """One environment variable, how it is read and what it means. `parse` raises ValueError saying what would do."""
 
     env: str
     parse: Callable[[str], Any]
@@ -77,7 +77,7 @@ class Setting:
     secret: bool = False
 
     @property
-    def field(self) -> str:
+    def attribute(self) -> str:
         """The field of `Settings` it fills."""
         return self.env.lower()
 
@@ -112,6 +112,12 @@ def _number(low: float, high: float) -> Callable[[str], float]:
 def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text):
         raise ValueError("must be letters, digits, dots, dashes and underscores, 128 at most")
+    return text
+
+
+def _project(text: str) -> str:
+    if not re.fullmatch(r"([a-z0-9.-]{1,100}:)?[a-z][a-z0-9-]{0,62}", text):
+        raise ValueError("must be a project id")
     return text
 
 
@@ -168,7 +174,7 @@ TABLE: tuple[Setting, ...] = (
         "LOG_SAMPLE_RATE",
         _number(0, 1),
         "0..1",
-        "Share of the requests answered below 400 whose lines are kept, whole requests at a time. Errors are always kept.",
+        "Share of the requests answered below 400 whose lines are kept, by whole requests. Errors are always kept.",
     ),
     Setting("UPSTREAM_CRM_URL", parse_url, "a base URL", "Where the CRM engine listens. Unset: its routes answer 503."),
     Setting(
@@ -185,7 +191,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting("CONTACTS_DATABASE", _database, "a path", "The SQLite file of the contacts. Required for the role `crm`."),
     Setting("CONTACTS_TENANT", _name, "a name", "The one tenant this process serves. Required for the role `crm`."),
-    Setting("GOOGLE_CLOUD_PROJECT", _name, "a project id", "Makes the trace in a log line a full resource name."),
+    Setting("GOOGLE_CLOUD_PROJECT", _project, "a project id", "Makes the trace in a log line a full resource name."),
     Setting("K_SERVICE", _name, "a name", "The service's name in log lines. Cloud Run sets it."),
     Setting("K_REVISION", _name, "a name", "The revision's name in log lines. Cloud Run sets it."),
     Setting("K_CONFIGURATION", _name, "a name", "The configuration's name. Cloud Run sets it."),
@@ -201,7 +207,7 @@ def read(env: Mapping[str, str]) -> Settings:
         if not text:
             continue
         try:
-            values[setting.field] = setting.parse(text)
+            values[setting.attribute] = setting.parse(text)
         except ValueError as fault:
             shown = "the value" if setting.secret else ascii(text[:80])
             raise SettingsFault(f"{setting.env}: {shown} {fault}") from None
@@ -217,7 +223,7 @@ def show(settings: Settings, table: tuple[Setting, ...] = TABLE) -> str:
     """The settings as `NAME=value` lines, secrets masked, for `--show-settings`."""
     lines = []
     for setting in table:
-        value = getattr(settings, setting.field)
+        value = getattr(settings, setting.attribute)
         text = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
         lines.append(f"{setting.env}={'********' if setting.secret and text else text}\n")
     return "".join(lines)
@@ -236,9 +242,10 @@ def reference() -> str:
 _HEAD = """\
 # Settings of the gateway runtime
 
-Generated from the table in `gateway_runtime/settings.py` by `python -m gateway_runtime --settings-reference`; a test compares.
-They are read once, at start, from the environment. The first one that is wrong is named on stderr and the process ends with 2.
-An empty variable counts as unset. `python -m gateway_runtime --show-settings` prints what a process would run with.
+Generated from the table in `gateway_runtime/settings.py` by `python -m gateway_runtime --settings-reference`;
+a test compares. They are read once, at start, from the environment. The first one that is wrong is named on stderr and
+the process ends with 2. An empty variable counts as unset. `python -m gateway_runtime --show-settings` prints what a
+process would run with.
 
 | variable | default | values | meaning |
 |---|---|---|---|"""

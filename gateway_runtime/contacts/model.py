@@ -37,7 +37,7 @@ class Contact:
         return shown
 
 
-def accept(data: object, *, id: str, created_at: str) -> Contact:  # noqa: A002
+def accept(data: object, *, id: str, created_at: str) -> Contact:
     """A contact from what a caller sent; InvalidContact when a field is missing, unknown, too long or not allowed."""
     if not isinstance(data, Mapping):
         raise InvalidContact("the body must be an object")

@@ -34,7 +34,7 @@ class SqliteContacts:
         self._database: sqlite3.Connection | None = None
 
     async def open(self) -> None:
-        """Opens the file, in WAL mode so that a reader and a writer do not wait for each other, and makes its tables."""
+        """Opens the file and makes its tables; WAL, so that a reader and a writer do not wait for each other."""
 
         def work() -> None:
             database = sqlite3.connect(self._path, timeout=5, isolation_level=None)
@@ -45,7 +45,7 @@ class SqliteContacts:
 
         await self._run(work)
 
-    async def page(self, tenant: str, *, limit: int, status: str = "", type: str = "", after: str = "") -> Page:  # noqa: A002
+    async def page(self, tenant: str, *, limit: int, status: str = "", type: str = "", after: str = "") -> Page:
         """See ContactStore."""
         where, values = ["tenant = ?", "id > ?"], [tenant, after]
         for column, value in (("status", status), ("type", type)):
@@ -56,7 +56,7 @@ class SqliteContacts:
         rows = await self._run(lambda: self._open.execute(query, (*values, limit + 1)).fetchall())
         return Page(tuple(Contact(*row) for row in rows[:limit]), len(rows) > limit)
 
-    async def get(self, tenant: str, id: str) -> Contact | None:  # noqa: A002
+    async def get(self, tenant: str, id: str) -> Contact | None:
         """See ContactStore."""
         query = f"SELECT {_COLUMNS} FROM contacts WHERE tenant = ? AND id = ?"  # noqa: S608  columns are ours
         row = await self._run(lambda: self._open.execute(query, (tenant, id)).fetchone())
@@ -64,7 +64,7 @@ class SqliteContacts:
 
     async def add(self, tenant: str, contact: Contact) -> bool:
         """See ContactStore."""
-        query = f"INSERT INTO contacts (tenant, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        query = f"INSERT INTO contacts (tenant, {_COLUMNS}) VALUES (?{', ?' * 8}) ON CONFLICT DO NOTHING"  # noqa: S608
         values = (
             contact.id, contact.name, contact.email, contact.type, contact.status, contact.company, contact.phone,
             contact.created_at,

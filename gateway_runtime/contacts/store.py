@@ -22,11 +22,11 @@ class ContactStore(Protocol):
     async def open(self) -> None:
         """Makes it ready; raises when it cannot be used."""
 
-    async def page(self, tenant: str, *, limit: int, status: str = "", type: str = "", after: str = "") -> Page:  # noqa: A002
+    async def page(self, tenant: str, *, limit: int, status: str = "", type: str = "", after: str = "") -> Page:
         """The first `limit` contacts whose id comes after `after`, of one status and type when those are given."""
         ...
 
-    async def get(self, tenant: str, id: str) -> Contact | None:  # noqa: A002
+    async def get(self, tenant: str, id: str) -> Contact | None:
         """One contact, or None."""
         ...
 

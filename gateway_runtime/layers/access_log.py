@@ -16,12 +16,11 @@ class AccessLog:
     No query values, no bodies, no fields of the request but its User-Agent.
     """
 
-    def __init__(self, inner: Handler, log: Log, *, rate: float, project: str = "") -> None:
+    def __init__(self, inner: Handler, log: Log, *, rate: float) -> None:
         self._inner = inner
         self._log = log
         self._rate = rate
         self._debug = log.wants("debug")
-        self._trace = f"projects/{project}/traces/" if project else ""
 
     async def __call__(self, request: Request) -> Response:
         request.kept = sampled(request.trace, self._rate)
@@ -34,9 +33,8 @@ class AccessLog:
         failed = request.status >= 400 or request.error is not None
         if not (request.kept or failed):
             return
-        trace = self._trace + request.trace
         for at, message, fields in request.debug or ():
-            self._log.write("debug", message, at=at, requestId=request.id, trace=trace, **fields)
+            self._log.write("debug", message, at=at, requestId=request.id, trace=request.trace, **fields)
         path = request.raw_path.decode("latin-1")[:1024]
         http = {
             "requestMethod": request.method,
@@ -53,5 +51,5 @@ class AccessLog:
             httpRequest=http,
             requestId=request.id,
             sampleRate=self._rate,
-            trace=trace,
+            trace=request.trace,
         )

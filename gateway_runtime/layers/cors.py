@@ -17,7 +17,8 @@ class Cors:
     """Says which pages may read an answer. The browser enforces it; nothing is refused here.
 
     A page that may not read gets the ordinary answer without Access-Control-Allow-Origin: no error, and no line in the
-    error log for every stranger's page (plan 1.8 throws, which is a 500). A preflight is answered here and never passed on.
+    error log for every stranger's page (plan 1.8 throws, which is a 500). A preflight is answered here and never passed
+    on.
     """
 
     def __init__(self, inner: Handler, policy: OriginPolicy, *, max_age: int) -> None:
@@ -35,7 +36,8 @@ class Cors:
         if request.method == "OPTIONS" and origin is not None and request.header(b"access-control-request-method"):
             return Response(204, [PREFLIGHT_VARY, *((*_grant(origin), *self._preflight) if allowed else ())])
         response = await self._inner(request)
-        response.headers.append((b"vary", b"Origin"))
+        if not any(name == b"vary" and b"origin" in value.lower() for name, value in response.headers):
+            response.headers.append((b"vary", b"Origin"))
         if allowed and origin is not None:
             response.headers += (*_grant(origin), (b"access-control-expose-headers", EXPOSED))
         return response

@@ -37,7 +37,9 @@ class Problems:
         return envelope(known, request.id, shown=error if self._full else None)
 
     def record(self, error: Exception, request: Request, known: Problem | None = None) -> None:
-        """Logs an exception with its stack and details: ERROR for a fault of ours or an upstream's, WARNING for a caller's."""
+        """Logs an exception with its stack and details: ERROR for a fault of ours or an upstream's, WARNING for a
+        caller's.
+        """
         status = known.status if known else 500
         self._log.write(
             "error" if status >= 500 else "warning",

@@ -80,7 +80,10 @@ class Contacts:
 
 
 def _query(request: Request) -> dict[str, str]:
-    pairs = parse_qsl(request.query.decode("ascii"), keep_blank_values=True, max_num_fields=20)
+    try:
+        pairs = parse_qsl(request.query.decode("ascii"), keep_blank_values=True, max_num_fields=20)
+    except ValueError:
+        raise Problem("VALIDATION_FAILED", "The query has too many parts") from None
     wish = dict(pairs)
     if len(wish) != len(pairs) or wish.keys() - {"limit", "status", "type"}:
         raise Problem("VALIDATION_FAILED", "The query may hold limit, status and type, once each")
@@ -107,9 +110,16 @@ async def _read(request: Request) -> object:
     if kind != JSON:
         raise Problem("UNSUPPORTED_MEDIA_TYPE")
     try:
-        return json.loads((await request.body()).decode("utf-8"))
+        return json.loads((await request.body()).decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         raise Problem("BAD_REQUEST", "The body is not JSON in UTF-8") from None
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
 
 
 def _answer(status: int, data: object) -> Response:

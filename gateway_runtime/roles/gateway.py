@@ -70,7 +70,7 @@ class Deep:
         ask = Ask("GET", f"{client.url.path}/health", f"host: {client.url.authority}\r\n".encode("ascii"))
         try:
             async with asyncio.timeout(DEEP_SECONDS):
-                answer = await client.ask(ask, timeout=DEEP_SECONDS)
+                answer = await client.ask(ask, within=DEEP_SECONDS)
                 try:
                     await answer.read()
                 finally:

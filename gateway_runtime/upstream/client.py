@@ -13,6 +13,8 @@ from gateway_runtime.upstream.pool import IDLE_SECONDS, Pool
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 FRESH_SECONDS = 2.0
 """How long a connection may have been idle for a request that cannot be sent twice."""
+NEW = -1.0
+"""No kept connection is this fresh: a new one is made."""
 
 
 class Ask:
@@ -90,7 +92,7 @@ class Client:
         self._timeout = timeout
         self._pool: Pool | None = None
 
-    async def ask(self, ask: Ask, *, timeout: float = 0, watch: Callable[[Connection], None] | None = None) -> Answer:
+    async def ask(self, ask: Ask, *, within: float = 0, watch: Callable[[Connection], None] | None = None) -> Answer:
         """The answer, its head at least. Problem: 502 malformed or cut off, 503 no connection, 504 too late.
 
         A request that may be sent twice (RFC 9110 9.2.2) is sent again, once, when a kept connection turns out to have
@@ -98,7 +100,7 @@ class Client:
         """
         self._pool = self._pool or Pool(self.url)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + (timeout or self._timeout)
+        deadline = loop.time() + (within or self._timeout)
         idempotent = ask.method in IDEMPOTENT and ask.rest is None
         try:
             return await self._once(self._pool, ask, deadline, watch, IDLE_SECONDS if idempotent else FRESH_SECONDS)
@@ -106,7 +108,7 @@ class Client:
             if not idempotent:
                 raise Problem("BAD_GATEWAY", reason="closed before it answered") from None
         try:
-            return await self._once(self._pool, ask, deadline, watch, 0)
+            return await self._once(self._pool, ask, deadline, watch, NEW)
         except Stale:
             raise Problem("BAD_GATEWAY", reason="closed before it answered") from None
 

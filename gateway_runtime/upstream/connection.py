@@ -1,20 +1,19 @@
 """One HTTP/1.1 connection to an upstream, and the answer it is reading.
 
-States: idle (open, nothing asked) → asked (`send`) → head (status and fields are there) → whole (the last byte too), from
-where `reset` makes it idle again. Anything unexpected in any state ends in broken: the connection is closed and never
-used again. Nothing is guessed; the llhttp parser runs in its strict form, and what it lets through but two servers could
-read differently is refused here (RFC 9112 6.3, 11.2): bytes past the promised end, codings other than chunked, a switch
-of protocols nobody asked for, a body cut short.
+States: idle (open, nothing asked) → asked (`send`) → head (status and fields are there) → whole (the last byte too),
+from where `reset` makes it idle again. Anything unexpected in any state ends in broken: the connection is closed and
+never used again. Nothing is guessed; the llhttp parser runs in its strict form, and what it lets through but two
+servers could read differently is refused here (RFC 9112 6.3, 11.2): bytes past the promised end, codings other than
+chunked, a switch of protocols nobody asked for, a body cut short.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import httptools
 
-from gateway_runtime.errors import ClientGone, Problem
+from gateway_runtime.errors import Problem
 
 HEAD_LIMIT = 64 * 1024
 FIELD_LIMIT = 200
@@ -83,6 +82,8 @@ class Connection(asyncio.Protocol):
         """Returns when `status` and `headers` are there."""
         while not self.head:
             await self._progress()
+        if self.fault is not None and not self.whole:
+            raise self.fault
 
     async def piece(self) -> bytes:
         """The next piece of the body, empty at its end."""
@@ -112,6 +113,7 @@ class Connection(asyncio.Protocol):
             self.fault = fault
         self.close()
         self._wake()
+        self.resume_writing()
 
     def close(self) -> None:
         """Closes it without waiting."""
@@ -128,10 +130,8 @@ class Connection(asyncio.Protocol):
             self._waiter = None
 
     def _wake(self) -> None:
-        for future in (self._waiter, self._drained):
-            if future is not None and not future.done():
-                future.set_result(None)
-        self._drained = None
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _malformed(self, reason: str) -> None:
         self.break_off(Problem("BAD_GATEWAY", reason=reason))
@@ -170,6 +170,7 @@ class Connection(asyncio.Protocol):
                 Stale() if self.used and fresh else Problem("BAD_GATEWAY", reason="closed before the answer was whole")
             )
         self._wake()
+        self.resume_writing()
 
     def pause_writing(self) -> None:
         if self._drained is None:

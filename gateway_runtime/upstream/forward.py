@@ -6,14 +6,14 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 
-from gateway_runtime.asgi import BODY_LIMIT, Request, Response
+from gateway_runtime.asgi import Headers, Request, Response
 from gateway_runtime.errors import ClientGone, Problem
 from gateway_runtime.upstream.client import Answer, Ask, Client
 from gateway_runtime.upstream.connection import Connection
 
 HOP_BY_HOP = frozenset(
-    (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer",
-     b"transfer-encoding", b"upgrade")
+    (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
+     b"trailer", b"transfer-encoding", b"upgrade")
 )  # fmt: skip
 """Fields that end at this hop whatever they say (RFC 9110 7.6.1)."""
 
@@ -56,7 +56,7 @@ class Forward:
             raise
         request.at_end.append(answer.close)
         request.note("upstream answered", upstream=self._name, status=answer.status)
-        return await self._respond(answer)
+        return self._respond(answer, request.method)
 
     async def _ask(self, request: Request) -> Ask:
         fields = [self._host, *_request_fields(request)]
@@ -78,18 +78,19 @@ class Forward:
         whole = len(first) == int(length or 0)
         return Ask(request.method, target, b"".join(fields), first, None if whole else pieces)
 
-    async def _respond(self, answer: Answer) -> Response:
+    def _respond(self, answer: Answer, method: str) -> Response:
         if answer.status >= 500:
-            raise Problem(_CODE.get(answer.status, "BAD_GATEWAY"), upstream=self._name, answered=answer.status)
+            retry = [field for field in answer.headers if field[0] == b"retry-after"]
+            code = _CODE.get(answer.status, "BAD_GATEWAY")
+            raise Problem(code, headers=retry, upstream=self._name, answered=answer.status)
         headers = [*self._answer_fields(answer.headers), (b"via", NAME)]
-        if answer.whole:
+        if answer.whole and method != "HEAD":
             return Response(answer.status, headers, answer.take())
-        length = next((value for name, value in answer.headers if name == b"content-length"), None)
-        if length is not None:
-            headers.append((b"content-length", length))
+        # Kept as it came: of a body that is still arriving, or of the one a HEAD did not ask for.
+        headers += [field for field in answer.headers if field[0] == b"content-length" and answer.status != 304]
         return Response(answer.status, headers, answer.stream())
 
-    def _answer_fields(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    def _answer_fields(self, headers: Headers) -> list[tuple[bytes, bytes]]:
         listed = _listed(headers)
         kept = []
         for name, value in headers:
@@ -137,8 +138,14 @@ class Watch:
             self._task.cancel()
 
     def _listen(self) -> None:
-        if self._connection is not None:
-            self._task = asyncio.get_running_loop().create_task(self._wait())
+        loop = asyncio.get_running_loop()
+        if self._connection is None:
+            return
+        if self._request.has_body and not self._request.uploaded:
+            # Whoever reads the body hears of it first; two must not listen at once.
+            self._timer = loop.call_later(WATCH_AFTER, self._listen)
+            return
+        self._task = loop.create_task(self._wait())
 
     async def _wait(self) -> None:
         await self._request.disconnected()
@@ -157,17 +164,21 @@ def _request_fields(request: Request) -> list[bytes]:
         elif not (dashed in REWRITTEN or dashed.startswith(b"x-forwarded-") or name in listed):
             fields.append(name + b": " + value + b"\r\n")
     own = (
-        f"x-request-id: {request.id}\r\ntraceparent: 00-{request.trace}-{random.getrandbits(64) or 1:016x}-01\r\n"
+        f"x-request-id: {request.id}\r\n"
+        f"traceparent: 00-{request.trace}-{random.getrandbits(64) or 1:016x}-{request.trace_flags}\r\n"
         f"x-forwarded-for: {request.client}\r\nx-forwarded-proto: {request.scheme}\r\n"
     )
     fields.append(own.encode("ascii"))
+    state = request.header(b"tracestate")
+    if state and request.trace.encode("ascii") in (request.header(b"traceparent") or b""):
+        fields.append(b"tracestate: " + state + b"\r\n")
     fields.append(b"via: " + b", ".join([*via, NAME]) + b"\r\n")
     return fields
 
 
-def _listed(headers: object) -> frozenset[bytes]:
+def _listed(headers: Headers) -> frozenset[bytes]:
     """The fields that a Connection field declares to be for this hop only."""
-    values = [value for name, value in headers if name == b"connection"]  # type: ignore[attr-defined]
+    values = [value for name, value in headers if name == b"connection"]
     return (
         frozenset(token.strip().lower() for value in values for token in value.split(b",")) if values else frozenset()
     )

@@ -29,7 +29,9 @@ class Pool:
         self._tls: ssl.SSLContext | None = ssl.create_default_context() if url.tls else None
 
     async def take(self, *, idle: float = IDLE_SECONDS, within: float = CONNECT_SECONDS) -> Connection:
-        """A connection idle for at most `idle` seconds, or a new one made `within` seconds; Problem 503 when there is none."""
+        """A connection idle for at most `idle` seconds, or a new one made `within` seconds; Problem 503 when there is
+        none.
+        """
         try:
             if self._slots.locked():
                 async with asyncio.timeout(min(WAIT_SECONDS, within)):
@@ -75,7 +77,7 @@ class Pool:
                 _, connection = await loop.create_connection(Connection, self._url.host, self._url.port, ssl=self._tls)
         except TimeoutError:
             raise Problem("SERVICE_UNAVAILABLE", headers=RETRY, reason="no connection in time") from None
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise Problem("SERVICE_UNAVAILABLE", headers=RETRY, reason=f"no connection: {error}") from error
         return connection
 
