@@ -1,0 +1,76 @@
+"""Notes about the processes a daemon started, so that its successor can end what it left behind.
+
+On Linux the kernel ends instances together with the daemon (xgw.local.instance); elsewhere, and for whatever escaped,
+these notes do. A process is only ended when its creation time is the noted one: pids are given out again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+SAME_TIME_S = 2.0
+"""Creation times are told from the boot time, which moves a little when the clock is adjusted."""
+
+
+@dataclass(frozen=True)
+class Noted:
+    """One process that was started."""
+
+    pid: int
+    created: float
+
+
+def note(directory: Path, name: str, process: Noted) -> None:
+    """Write the note of one process. A disk that is full is no reason not to run it."""
+    with suppress(OSError):
+        (directory / f"{name}.pid").write_text(json.dumps({"pid": process.pid, "created": process.created}))
+
+
+def forget(directory: Path, name: str) -> None:
+    """The process is gone."""
+    with suppress(OSError):
+        (directory / f"{name}.pid").unlink()
+
+
+def noted(directory: Path) -> list[Noted]:
+    """All notes in a directory; unreadable ones are skipped."""
+    found = []
+    for path in directory.glob("*.pid"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            raw = json.loads(path.read_text())
+            found.append(Noted(int(raw["pid"]), float(raw["created"])))
+    return found
+
+
+def is_alive(process: Noted) -> bool:
+    """True when this very process runs; a zombie does not."""
+    try:
+        found = psutil.Process(process.pid)
+        same = abs(found.create_time() - process.created) < SAME_TIME_S
+        return same and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def sweep(directory: Path, timeout_s: float = 5.0) -> int:
+    """SIGKILL every noted process that still runs, with its group, and wait until it is gone. How many there were."""
+    found = noted(directory)
+    alive = [process for process in found if is_alive(process)]
+    for process in alive:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + timeout_s
+    while any(is_alive(process) for process in alive) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for path in directory.glob("*.pid"):
+        with suppress(OSError):
+            path.unlink()
+    return len(alive)
