@@ -82,6 +82,10 @@ def reach(point: str) -> None:
     if kind == "delay":
         time.sleep(2)
     if kind == "lost-answer":
-        raise Unreachable(f"the answer was lost at {point}", cause="XGW_FAULT asked for it", fix="run the same command again")
+        raise Unreachable(
+            f"the answer was lost at {point}", cause="XGW_FAULT asked for it", fix="run the same command again"
+        )
     if kind == "exception":
-        raise InjectedFault(f"the run broke at {point}", cause="XGW_FAULT asked for it", fix="run the same command again")
+        raise InjectedFault(
+            f"the run broke at {point}", cause="XGW_FAULT asked for it", fix="run the same command again"
+        )

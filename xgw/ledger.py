@@ -50,7 +50,7 @@ MOVES: Mapping[str, frozenset[str]] = {
 OPEN = frozenset({"intended", "applied", "promoting", "promoted", "unproven", "reverting"})
 """States from which the next run has something to finish."""
 
-NOTES = frozenset({"evidence", "run", "run-end", "skipped", "lock", "pin", "note"})
+NOTES = frozenset({"evidence", "undone", "run", "run-end", "skipped", "lock", "pin"})
 """Records that move no attempt."""
 
 VERSION = 1
@@ -94,7 +94,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at one step, folded from its records: where it stands, what it wrote, what was measured."""
+    """One try at one step, folded from its records: where it stands, what it wrote and still stands, what was measured.
+
+    `paused_at` is the state an unproven attempt goes on from. A delta whose role is in an "undone" note (a rollback of that
+    service went behind it) is left out.
+    """
 
     id: int
     run: int
@@ -104,6 +108,7 @@ class Attempt:
     evidence: tuple[Mapping[str, Any], ...]
     why: str
     at: str
+    paused_at: str = ""
 
 
 class Ledger:
@@ -151,13 +156,18 @@ class Ledger:
             if kind not in NOTES:
                 before = self._state_of(attempt)
                 if kind not in MOVES[before]:
-                    raise LedgerFault(f"a step cannot go from {before or 'nothing'!r} to {kind!r}", cause=f"attempt {attempt}")
-            serial, last = self._db.execute("SELECT coalesce(max(serial), 0) + 1, coalesce(max(run), 0) FROM record").fetchone()
+                    raise LedgerFault(
+                        f"a step cannot go from {before or 'nothing'!r} to {kind!r}", cause=f"attempt {attempt}"
+                    )
+            serial, last = self._db.execute(
+                "SELECT coalesce(max(serial), 0) + 1, coalesce(max(run), 0) FROM record"
+            ).fetchone()
             run = run or (last + 1 if kind == "run" else 0)
             attempt = serial if kind == "intended" else attempt
             digest = _digest(self._last_hash(), serial, at, target, run, attempt, step, kind, text)
             self._db.execute(
-                "INSERT INTO record VALUES (?,?,?,?,?,?,?,?,?)", (serial, at, target, run, attempt, step, kind, text, digest)
+                "INSERT INTO record VALUES (?,?,?,?,?,?,?,?,?)",
+                (serial, at, target, run, attempt, step, kind, text, digest),
             )
         return Record(serial, at, target, run, attempt, step, kind, json.loads(text), digest)
 
@@ -235,13 +245,23 @@ def who() -> str:
 def _fold(records: list[Record]) -> Attempt:
     moves = [record for record in records if record.kind not in NOTES]
     first, last = moves[0], moves[-1]
-    why = next((str(record.body.get("why", "")) for record in reversed(moves) if record.body.get("why")), "")
-    evidence = tuple(record.body for record in records if record.kind == "evidence")
-    return Attempt(first.attempt, first.run, first.step, last.kind, tuple(first.body["deltas"]), evidence, why, last.at)
+    undone = {role for record in records if record.kind == "undone" for role in record.body["roles"]}
+    return Attempt(
+        id=first.attempt,
+        run=first.run,
+        step=first.step,
+        state=last.kind,
+        deltas=tuple(delta for delta in first.body["deltas"] if delta["role"] not in undone),
+        evidence=tuple(record.body for record in records if record.kind == "evidence"),
+        why=str(last.body.get("why", "")),
+        at=last.at,
+        paused_at=str(last.body.get("at", "")),
+    )
 
 
 def _record(row: tuple[Any, ...]) -> Record:
-    return Record(*row[:7], body=json.loads(row[7]), hash=row[8])
+    serial, at, target, run, attempt, step, kind, text, digest = row
+    return Record(serial, at, target, run, attempt, step, kind, json.loads(text), digest)
 
 
 def _canonical(body: Mapping[str, Any]) -> str:
@@ -259,7 +279,11 @@ def _as_ledger_fault(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         text = str(error)
-        fix = "stop the other xgw, or wait for it" if "locked" in text else "check space and permissions of that directory"
+        fix = (
+            "stop the other xgw, or wait for it"
+            if "locked" in text
+            else "check space and permissions of that directory"
+        )
         raise LedgerFault(f"the ledger {path} cannot be written", cause=text, fix=fix) from error
     except sqlite3.DatabaseError as error:
         fix = f"keep a copy of {path}; then restore it from a backup or start a new one with another XGW_HOME"

@@ -30,6 +30,8 @@ class Limits:
     p95_ms: int = 200
     error_share: float = 0.01
     memory_share: float = 0.8
+    measure_seconds: int = 240
+    """How long a probe waits for the platform's own samples and log lines before it is inconclusive."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,9 @@ FIELDS: Mapping[str, Callable[[object], str]] = MappingProxyType(
         "concurrency": _matching(r"[1-9][0-9]{0,3}", 'requests at a time, as a string: "80"'),
         "timeout": _matching(r"[1-9][0-9]*s", 'seconds, as in "300s"'),
         "execution_environment": _matching(r"gen1|gen2", "gen1 or gen2"),
+        "limits.measure_seconds": Scalar(
+            _number(int, 0, 3600, "whole seconds, at most 3600"), Limits.measure_seconds, "XGW_MEASURE_SECONDS"
+        ),
     }
 )
 """The fields of a service that an override may set, besides its `env` table."""
@@ -274,6 +279,7 @@ def _frozen(
             p95_ms=int(values["limits.p95_ms"] or 0),
             error_share=float(values["limits.error_share"] or 0),
             memory_share=float(values["limits.memory_share"] or 0),
+            measure_seconds=int(values["limits.measure_seconds"] or 0),
         ),
         overrides=MappingProxyType(dict(overrides)),
         config=config,

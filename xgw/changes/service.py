@@ -101,19 +101,19 @@ class ServiceSpec:
         target.run.update(service.name, traffic=shares)
         faults.reach("traffic-moved")
 
+    def drifted(self, target: Target, delta: Delta) -> list[str]:
+        """The fields that are now neither what was written nor what was there before, each in words."""
+        return _drift(target.service(self.role), delta)
+
     def revert(self, target: Target, delta: Delta, *, force: bool = False) -> None:
         """Write `delta.before` back. A field that is neither as written nor as before is drift: refused unless `force`."""
         if delta.empty:
             return
         service = target.service(self.role)
-        drifted = [] if force else drift(service, delta)
-        if drifted:
+        if not force and (moved := _drift(service, delta)):
             raise Conflict(
-                f"{service.name} drifted: {', '.join(change.field for change in drifted)}",
-                cause="; ".join(
-                    f"{change.field} is {service.fields.get(change.field)!r}, the ledger wrote {change.after!r}"
-                    for change in drifted
-                ),
+                f"{service.name} drifted",
+                cause="; ".join(moved),
                 fix="put it back by hand, or overwrite it: --force",
             )
         if not _holds(service, delta, "before"):
@@ -132,16 +132,6 @@ class ServiceSpec:
         faults.reach("put-back")
 
 
-def drift(service: Service, delta: Delta) -> list[FieldChange]:
-    """The fields of `delta` that are now neither what was written nor what was there before."""
-    return [
-        change
-        for change in delta.fields
-        if not same(change.field, service.fields.get(change.field), change.after)
-        and not same(change.field, service.fields.get(change.field), change.before)
-    ]
-
-
 def new_revision_name(service: Service) -> str:
     """A name no revision of the service has: next generation and three letters, at most 63 characters."""
     suffix = f"-{service.generation + 1:05d}-{''.join(secrets.choice(_LETTERS) for _ in range(3))}"
@@ -156,6 +146,15 @@ def _take_traffic_off(target: Target, service: Service, delta: Delta) -> Service
         return target.run.update(service.name, traffic=(Share(delta.old, 100), *_tags(delta.traffic)))
     except Refused:  # the old revision is gone: the traffic moves with the revision that gets the old values
         return service
+
+
+def _drift(service: Service, delta: Delta) -> list[str]:
+    return [
+        f"{service.name} {change.field} is {service.fields.get(change.field)!r}, the ledger wrote {change.after!r}"
+        for change in delta.fields
+        if not same(change.field, service.fields.get(change.field), change.after)
+        and not same(change.field, service.fields.get(change.field), change.before)
+    ]
 
 
 def _side(delta: Delta, side: str) -> dict[str, str | None]:

@@ -22,14 +22,29 @@ _SIGN_IN = "gcloud auth application-default login   (or set GOOGLE_APPLICATION_C
 _MEANING: tuple[tuple[type[Exception], type[XgwError], str, str], ...] = (
     (google.NotFound, NotFound, "{what}: not found", "xgw doctor   lists the services this target has"),
     (google.Unauthenticated, NotSignedIn, "{what}: not signed in", _SIGN_IN),
-    (google.PermissionDenied, NotSignedIn, "{what}: this account may not do that", "ask for roles/run.developer on the project"),
-    (google.Aborted, Conflict, "{what}: somebody changed it in between", "run the same command again to plan from what is there"),
+    (
+        google.PermissionDenied,
+        NotSignedIn,
+        "{what}: this account may not do that",
+        "ask for roles/run.developer on the project",
+    ),
+    (
+        google.Aborted,
+        Conflict,
+        "{what}: somebody changed it in between",
+        "run the same command again to plan from what is there",
+    ),
     (google.AlreadyExists, Conflict, "{what}: that name is taken", "run the same command again"),
     (google.FailedPrecondition, Refused, "{what}: refused in its present state", ""),
     (google.InvalidArgument, Refused, "{what}: refused by the platform", ""),
     (google.ResourceExhausted, Unreachable, "{what}: over quota", "wait a minute, then run the same command again"),
     (google.ServiceUnavailable, Unreachable, "{what}: no answer", "check the network, then run the same command again"),
-    (google.DeadlineExceeded, Unreachable, "{what}: no answer in time", "check the network, then run the same command again"),
+    (
+        google.DeadlineExceeded,
+        Unreachable,
+        "{what}: no answer in time",
+        "check the network, then run the same command again",
+    ),
     (google.RetryError, Unreachable, "{what}: no answer in time", "check the network, then run the same command again"),
     (auth.DefaultCredentialsError, NotSignedIn, "not signed in to Google Cloud", _SIGN_IN),
     (auth.RefreshError, NotSignedIn, "the Google Cloud sign-in has expired", _SIGN_IN),
@@ -47,7 +62,9 @@ def as_ours(what: str) -> Iterator[None]:
         for foreign, ours, message, fix in _MEANING:
             if isinstance(error, foreign):
                 cause = getattr(error, "message", "") or str(error)
-                raise ours(message.format(what=what), cause=str(cause).splitlines()[0] if cause else "", fix=fix) from error
+                raise ours(
+                    message.format(what=what), cause=str(cause).splitlines()[0] if cause else "", fix=fix
+                ) from error
         raise
 
 

@@ -23,7 +23,9 @@ class LogDoor:
         self._client = client(LoggingServiceV2Client, address, HOST)
         self._project = project
 
-    def lines(self, service: str, *, revision: str = "", since: datetime, contains: str = "", limit: int = 5000) -> list[LogLine]:
+    def lines(
+        self, service: str, *, revision: str = "", since: datetime, contains: str = "", limit: int = 5000
+    ) -> list[LogLine]:
         """The lines of `service` written at or after `since`, oldest first, at most `limit`."""
         terms = [
             'resource.type="cloud_run_revision"',

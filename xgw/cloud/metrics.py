@@ -50,12 +50,20 @@ class MetricDoor:
             interval=monitoring_v3.TimeInterval(start_time=since, end_time=until),
         )
         with as_ours(f"read the memory of {revision}"):
-            points = [point for series in self._client.list_time_series(request=request, timeout=30) for point in series.points]
+            points = [
+                point
+                for series in self._client.list_time_series(request=request, timeout=30)
+                for point in series.points
+            ]
         points = [point for point in points if point.value.distribution_value.count]
         if not points:
             return None
         samples = sum(int(point.value.distribution_value.count) for point in points)
-        return Peak(max(_top(point.value.distribution_value) for point in points), samples, max(p.interval.end_time for p in points))
+        return Peak(
+            max(_top(point.value.distribution_value) for point in points),
+            samples,
+            max(p.interval.end_time for p in points),
+        )
 
 
 def _top(distribution: Any) -> float:

@@ -63,7 +63,7 @@ class Delta:
 
     `revision` is the name the new revision will get: chosen before acting and recorded with the intent, so that after a
     crash or a lost answer the target can be asked whether the change was made. `old` is the revision that served before,
-    `traffic` the traffic to go back to.
+    `traffic` the traffic to go back to. A `carried` delta was written by an earlier attempt and still stands.
     """
 
     role: str
@@ -73,6 +73,7 @@ class Delta:
     tag: str = ""
     old: str = ""
     traffic: tuple[Share, ...] = ()
+    carried: bool = False
 
     @property
     def empty(self) -> bool:
@@ -109,7 +110,8 @@ class Blocked:
 class Change(Protocol):
     """The wished state of one resource. `inspect` only reads; `revert` needs only the recorded delta.
 
-    `apply` makes the change without letting it take traffic, `promote` lets it. All three writing verbs are idempotent:
+    `apply` makes the change without letting it take traffic, `promote` lets it; `drifted` names the fields that are neither
+    as written nor as before. All three writing verbs are idempotent:
     carried out again after a crash at any point they end in the same state and make nothing twice.
     """
 
@@ -120,6 +122,7 @@ class Change(Protocol):
     def inspect(self, target: Target) -> Delta | Blocked: ...
     def apply(self, target: Target, delta: Delta) -> None: ...
     def promote(self, target: Target, delta: Delta, percent: int = 100) -> None: ...
+    def drifted(self, target: Target, delta: Delta) -> list[str]: ...
     def revert(self, target: Target, delta: Delta, *, force: bool = False) -> None: ...
 
 

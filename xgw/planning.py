@@ -1,0 +1,120 @@
+"""What apply would do with each step of a phase, read from the target and the ledger. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from xgw.errors import UsageFault
+from xgw.ledger import OPEN, Attempt, Ledger
+from xgw.plan.model import Blocked, Delta, Phase, Step
+from xgw.target import Target
+
+StepState = Literal["change", "holds", "resume", "measure", "blocked", "pinned", "drift", "skipped"]
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What apply would do with one step, and why.
+
+    `change` it would write the deltas · `measure` the values are there but nothing proves them · `holds` there and
+    proven · `resume` an earlier run left it unfinished · `blocked` the platform would refuse · `pinned` a new revision
+    would get no traffic · `drift` somebody changed what the ledger wrote · `skipped` by request.
+    """
+
+    step: Step
+    state: StepState
+    deltas: tuple[Delta, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    """The plan of one phase on one target, with the etag of every service it looked at."""
+
+    phase: Phase
+    target: str
+    steps: tuple[StepPlan, ...]
+    etags: Mapping[str, str]
+
+    @property
+    def changes(self) -> bool:
+        """True when apply would write something."""
+        return any(planned.state in ("change", "resume") for planned in self.steps)
+
+
+def plan(
+    target: Target,
+    ledger: Ledger,
+    phase: Phase,
+    *,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    force: bool = False,
+) -> PhasePlan:
+    """What `apply` would do now. Reads only. Raises UsageFault for a step the phase does not have."""
+    known = {step.id for step in phase.steps}
+    for wish in (*only, *skip):
+        if wish not in known:
+            raise UsageFault(
+                f"phase {phase.number} has no step {wish!r}",
+                cause=f"its steps are {', '.join(sorted(known))}",
+                fix="correct it",
+            )
+    latest = ledger.latest(target.id)
+    steps = tuple(
+        StepPlan(step, "skipped", reason="not asked for")
+        if (only and step.id not in only) or step.id in skip
+        else plan_step(target, step, latest.get(step.id), force=force)
+        for step in phase.steps
+    )
+    etags = {role: target.service(role).etag for role in dict.fromkeys(c.role for s in phase.steps for c in s.changes)}
+    return PhasePlan(phase, target.id, steps, etags)
+
+
+def plan_step(target: Target, step: Step, attempt: Attempt | None, *, force: bool = False) -> StepPlan:
+    """What apply would do with one step, from the target and the step's newest attempt."""
+    if attempt and attempt.state in OPEN:
+        return StepPlan(step, "resume", deltas_of(attempt), reason=f"run {attempt.run} left it {attempt.state}")
+    looked = [change.inspect(target) for change in step.changes]
+    blocked = tuple(
+        replace(found, fix=found.fix.replace("{step}", step.id)) for found in looked if isinstance(found, Blocked)
+    )
+    deltas = tuple(found for found in looked if isinstance(found, Delta) and not found.empty)
+    proven = attempt is not None and attempt.state == "validated"
+    if blocked:
+        return StepPlan(step, "blocked", deltas, blocked, reason="; ".join(found.reason for found in blocked))
+    if not deltas:
+        return StepPlan(step, "holds" if proven else "measure")
+    if attempt and proven and not force and (moved := _drifted(deltas_of(attempt), deltas)):
+        return StepPlan(step, "drift", deltas, reason=f"changed since run {attempt.run}: {', '.join(moved)}")
+    pinned = [delta.role for delta in deltas if target.service(delta.role).pinned]
+    if pinned:
+        return StepPlan(step, "pinned", deltas, reason=f"traffic of {', '.join(pinned)} is pinned to a revision")
+    return StepPlan(step, "change", deltas)
+
+
+def _drifted(recorded: Iterable[Delta], deltas: Iterable[Delta]) -> list[str]:
+    """Fields that the ledger wrote and that are now to be written again: somebody changed them in between."""
+    wrote = {(delta.role, change.field): change.after for delta in recorded for change in delta.fields}
+    return [
+        f"{delta.role} {change.field} is {change.before!r}, was {wrote[delta.role, change.field]!r}"
+        for delta in deltas
+        for change in delta.fields
+        if (delta.role, change.field) in wrote
+    ]
+
+
+def carried(attempt: Attempt | None, fresh: Iterable[Delta]) -> tuple[Delta, ...]:
+    """What an earlier attempt at the step wrote to other services and still stands: the new attempt answers for it too."""
+    roles = {delta.role for delta in fresh}
+    if attempt is None or attempt.state != "validated":
+        return ()
+    return tuple(replace(delta, carried=True) for delta in deltas_of(attempt) if delta.role not in roles)
+
+
+def deltas_of(attempt: Attempt) -> tuple[Delta, ...]:
+    """What the attempt wrote and has not put back."""
+    return tuple(Delta.from_json(data) for data in attempt.deltas)

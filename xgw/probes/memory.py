@@ -1,0 +1,73 @@
+"""PERF-3: a revision's peak memory under a bounded load stays under 80 % of the limit it was given (plan 1.1, 1.2).
+
+The peak is the platform's own measurement (Cloud Monitoring), not the average that the plan document looks at: a service
+that averages 200 MiB and peaks at 520 MiB is killed at 512 MiB. A kill shows only as a log line; no condition says it.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from xgw.load.generator import LoadResult, drive
+from xgw.plan.model import Probe, Reading, Subject, Verdict
+from xgw.resources import quantity, same
+
+RATE, SECONDS = 100.0, 1.5
+OOM_LINE = "Memory limit of"
+
+PATHS = {
+    "gateway": ("/health", "/api/v2/crm/contacts"),
+    "crm": ("/health", "/contacts"),
+    "slack": ("/health", "/channels"),
+}
+
+
+def memory_fits(role: str) -> Probe:
+    """The revision runs with the planned limit, and its peak under load stays under the allowed share of it."""
+
+    def measure(subject: Subject) -> Reading:
+        limit = subject.wanted[role]["memory"]
+        share = subject.target.settings.limits.memory_share
+        expected = f"peak at most {share:.0%} of {limit}"
+        service, revision = subject.target.names[role], subject.revisions[role]
+        found = next((item for item in subject.target.revisions(role) if item.name == revision), None)
+        allotted = found.fields.get("memory", "") if found else ""
+        if not same("memory", allotted or None, limit):
+            return Reading(expected, f"its limit is {allotted or 'unknown'}", Verdict.FAILED, {"limit": allotted})
+        load = _load(subject, role)
+        kills = subject.target.logs.lines(service, revision=revision, since=load.began, contains=OOM_LINE)
+        if kills:
+            return Reading(expected, f"killed over its limit {len(kills)} times", Verdict.FAILED, {"kills": len(kills)})
+        if load.failed:
+            measured = f"{load.failed} of {load.sent} requests failed under load"
+            return Reading(expected, measured, Verdict.FAILED, {"failed": load.failed, "sent": load.sent})
+        return _peak(subject, role, load, expected, limit, share)
+
+    return Probe(f"memory of {role}", measure)
+
+
+def _load(subject: Subject, role: str) -> LoadResult:
+    base = subject.urls[role].rstrip("/")
+    return drive([base + path for path in PATHS.get(role, ("/health",))], rate=RATE, seconds=SECONDS)
+
+
+def _peak(subject: Subject, role: str, load: LoadResult, expected: str, limit: str, share: float) -> Reading:
+    """Wait until the platform's samples cover the load, then hold the highest one against the limit."""
+    service, revision = subject.target.names[role], subject.revisions[role]
+    end = time.monotonic() + subject.target.settings.limits.measure_seconds
+    peak = None
+    while time.monotonic() < end:
+        until = datetime.now(UTC) + timedelta(seconds=1)
+        peak = subject.target.metrics.memory_peak(service, revision, since=load.began, until=until)
+        if peak and peak.until >= load.ended - timedelta(seconds=0.5):
+            break
+        time.sleep(0.2)
+    if peak is None:
+        return Reading(expected, f"no memory sample of {revision} in the window", Verdict.INCONCLUSIVE)
+    size = peak.fraction * quantity(limit) / 2**20
+    measured = f"{size:.0f}Mi, {peak.fraction:.0%} ({load.sent} requests, {peak.samples} samples)"
+    verdict = Verdict.PASSED if peak.fraction <= share else Verdict.FAILED
+    return Reading(
+        expected, measured, verdict, {"peak": round(peak.fraction, 4), "samples": peak.samples, "limit": limit}
+    )

@@ -1,0 +1,282 @@
+"""How a phase is carried out. This file is the main path; everything it calls is below it.
+
+    plan      look at the target: what each step would change, or why it would not
+    apply     for each step:  intend -> make (no traffic) -> prove -> promote -> prove live -> validated
+    validate  measure the live target again, and add the evidence
+    revert    put steps back, newest first, from the ledger alone
+
+A step moves through the states of `xgw.ledger.MOVES`. STAGES names, for each state, the one function that carries it on;
+every one of them can be repeated, so a run that was killed anywhere is finished by running the same command again.
+What fails its limit is undone at once. What cannot be measured stops the phase and is neither promoted nor undone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from xgw import faults
+from xgw.errors import Conflict, ExitCode, XgwError
+from xgw.ledger import Attempt, Ledger, who
+from xgw.plan.model import Evidence, Outcome, Phase, Step, Verdict
+from xgw.planning import PhasePlan, StepPlan, carried, deltas_of, plan_step
+from xgw.stages import OUTCOMES, STAGES, Job, View, probe, put_back
+from xgw.target import Target
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """How one step ended in a run."""
+
+    step: Step
+    outcome: Outcome
+    reason: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One invocation: its number in the ledger (0 when there was nothing to record) and how its steps ended."""
+
+    id: int
+    command: str
+    steps: tuple[StepResult, ...]
+    exit_code: ExitCode
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every verb works with: the target, the ledger, and who watches."""
+
+    target: Target
+    ledger: Ledger
+    view: View
+
+
+def apply(
+    bench: Bench,
+    planned: PhasePlan,
+    *,
+    command: str,
+    force: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Run:
+    """Carry the plan out step by step; stop at the first step that does not end validated, or between two steps when
+    `stop` says so. Raises Conflict, before any change, when a step is pinned or has drifted."""
+    _refuse_pinned_or_drifted(planned)
+    if all(found.state in ("holds", "skipped") for found in planned.steps):
+        results = tuple(_unchanged(found) for found in planned.steps)
+        return Run(0, command, results, _exit_code(results), 0.0)
+    with _recorded(bench, command) as run:
+        for found in planned.steps:
+            if run.halted or stop():
+                run.end(StepResult(found.step, Outcome.SKIPPED, run.halted or "interrupted"))
+            else:
+                run.end(_carry_out(bench, run.id, found, force=force))
+    return run.result(interrupted=stop())
+
+
+def _carry_out(bench: Bench, run: int, found: StepPlan, *, force: bool) -> StepResult:
+    """One step from where it stands to its outcome."""
+    step, began = found.step, time.monotonic()
+    if found.state in ("holds", "skipped", "blocked"):
+        return _leave(bench, run, found)
+    bench.view.step_started(step.id, step.title)
+    job = _pick_up(bench, run, found) if found.state == "resume" else _intend(bench, run, found, force=force)
+    while job.state in STAGES:
+        STAGES[job.state](job)
+    outcome, seconds = OUTCOMES[job.state], time.monotonic() - began
+    bench.view.step_finished(step.id, outcome.value, f"{step.title}: {job.why}" if job.why else step.title, seconds)
+    return StepResult(step, outcome, job.why, tuple(job.seen), seconds)
+
+
+def _intend(bench: Bench, run: int, found: StepPlan, *, force: bool) -> Job:
+    """A new attempt, its intent recorded. What was shown is what is done: a step that would now write something else is
+    refused with Conflict."""
+    step = found.step
+    attempt = bench.ledger.latest(bench.target.id).get(step.id)
+    fresh = plan_step(bench.target, step, attempt, force=force)
+    shown = [(delta.role, delta.fields) for delta in found.deltas]
+    if [(delta.role, delta.fields) for delta in fresh.deltas] != shown or fresh.state != found.state:
+        raise Conflict(
+            f"step {step.id}: the target moved while this run was under way",
+            cause=f"planned {found.state}, now {fresh.state} {fresh.reason}".strip(),
+            fix="run the same command again to plan from what is there",
+        )
+    deltas = (*fresh.deltas, *carried(attempt, fresh.deltas))
+    job = Job(bench.target, bench.ledger, bench.view, run, step, 0, "", deltas)
+    job.move("intended", deltas=[delta.to_json() for delta in deltas])
+    faults.reach("intent-recorded")
+    return job
+
+
+def _pick_up(bench: Bench, run: int, found: StepPlan) -> Job:
+    """The unfinished attempt of an earlier run, standing where that run left it."""
+    attempt = bench.ledger.latest(bench.target.id)[found.step.id]
+    job = Job(bench.target, bench.ledger, bench.view, run, found.step, attempt.id, attempt.state, deltas_of(attempt))
+    bench.view.step_note(found.step.id, found.reason)
+    if job.state == "unproven":
+        job.move(attempt.paused_at)
+    elif job.state == "reverting":
+        job.why = attempt.why
+    return job
+
+
+def _leave(bench: Bench, run: int, found: StepPlan) -> StepResult:
+    """A step that this run does not touch; a blocked one is recorded with its reason."""
+    if found.state == "blocked":
+        place = {"run": run, "step": found.step.id, "body": {"reason": found.reason}}
+        bench.ledger.append("skipped", target=bench.target.id, **place)  # type: ignore[arg-type]
+        bench.view.step_finished(found.step.id, "blocked", f"{found.step.title}: {found.reason}", 0)
+    return _unchanged(found)
+
+
+def validate(bench: Bench, phase: Phase, *, command: str, only: Sequence[str] = ()) -> Run:
+    """Measure the live target for each step and add the evidence. Nothing is changed on the target; an unproven step that
+    is live and now passes becomes validated."""
+    with _recorded(bench, command) as run:
+        for step in (step for step in phase.steps if not only or step.id in only):
+            began = time.monotonic()
+            bench.view.step_started(step.id, step.title)
+            attempt = bench.ledger.latest(bench.target.id).get(step.id)
+            number = attempt.id if attempt else 0
+            job = Job(bench.target, bench.ledger, bench.view, run.id, step, number, "", ())
+            verdict = probe(job, "live")
+            if (
+                attempt
+                and attempt.state == "unproven"
+                and attempt.paused_at == "promoted"
+                and verdict is Verdict.PASSED
+            ):
+                job.move("promoted")
+                job.move("validated")
+            outcome, seconds = _MEASURED.get(verdict, Outcome.UNPROVEN), time.monotonic() - began
+            bench.view.step_finished(step.id, outcome.value, step.title, seconds)
+            run.end(StepResult(step, outcome, "", tuple(job.seen), seconds))
+    return run.result()
+
+
+_MEASURED = {Verdict.PASSED: Outcome.VALIDATED, Verdict.FAILED: Outcome.REJECTED}
+
+
+def revert(
+    bench: Bench, steps: Mapping[str, Step], attempts: Sequence[Attempt], *, command: str, force: bool = False
+) -> Run:
+    """Put the attempts back, newest first, from what the ledger recorded. Raises Conflict at drift, before that step."""
+    wanted = [found for found in sorted(attempts, key=lambda a: -a.id) if found.state != "reverted"]
+    if not wanted:
+        return Run(0, command, (), ExitCode.OK, 0.0)
+    with _recorded(bench, command) as run:
+        for attempt in wanted:
+            step, began = steps[attempt.step], time.monotonic()
+            bench.view.step_started(step.id, step.title)
+            why = "forced rollback" if force else "rollback"
+            job = Job(
+                bench.target,
+                bench.ledger,
+                bench.view,
+                run.id,
+                step,
+                attempt.id,
+                attempt.state,
+                deltas_of(attempt),
+                why=why,
+            )
+            _refuse_drift(job)
+            if job.state != "reverting":
+                job.move("reverting", why=why)
+                faults.reach("reverting-recorded")
+            put_back(job)
+            seconds = time.monotonic() - began
+            bench.view.step_finished(step.id, "reverted", step.title, seconds)
+            run.end(StepResult(step, Outcome.SKIPPED, "put back", (), seconds))
+    return run.result()
+
+
+def _refuse_drift(job: Job) -> None:
+    if job.why.startswith("forced"):
+        return
+    moved = [text for change, delta in job.pairs(carried=True) for text in change.drifted(job.target, delta)]
+    if moved:
+        raise Conflict(
+            f"step {job.step.id} drifted", cause="; ".join(moved), fix="put it back by hand, or overwrite it: --force"
+        )
+
+
+def _refuse_pinned_or_drifted(planned: PhasePlan) -> None:
+    for found in planned.steps:
+        if found.state == "pinned":
+            raise Conflict(
+                f"step {found.step.id}: {found.reason}",
+                cause="a new revision would get no traffic",
+                fix=f"xgw rollback --release {found.deltas[0].role}",
+            )
+        if found.state == "drift":
+            raise Conflict(
+                f"step {found.step.id}: {found.reason}",
+                cause="somebody changed what the ledger had written",
+                fix="put it back by hand, or write the plan's value again: --force",
+            )
+
+
+@dataclass
+class _Open:
+    """A run that is under way."""
+
+    id: int
+    command: str
+    began: float = field(default_factory=time.monotonic)
+    ended: list[StepResult] = field(default_factory=list)
+
+    @property
+    def halted(self) -> str:
+        """Why no further step may start, or nothing."""
+        last = self.ended[-1] if self.ended else None
+        if last and last.outcome in (Outcome.REJECTED, Outcome.UNPROVEN):
+            return f"not started: {last.step.id} was {last.outcome}"
+        return last.reason if last and last.reason.startswith("not started") else ""
+
+    def end(self, result: StepResult) -> None:
+        """One more step has ended."""
+        self.ended.append(result)
+
+    def result(self, *, interrupted: bool = False) -> Run:
+        """The run as its caller gets it."""
+        code = ExitCode.INTERRUPTED if interrupted else _exit_code(self.ended)
+        return Run(self.id, self.command, tuple(self.ended), code, round(time.monotonic() - self.began, 3))
+
+
+@contextmanager
+def _recorded(bench: Bench, command: str) -> Iterator[_Open]:
+    """A run in the ledger: its beginning before anything else, and how it ended, also when it ended by a fault."""
+    record = bench.ledger.append("run", target=bench.target.id, body={"command": command, "who": who()})
+    run, error = _Open(record.run, command), ""
+    faults.reach("run-recorded")
+    try:
+        yield run
+    except (XgwError, KeyboardInterrupt) as fault:
+        error = getattr(fault, "message", "interrupted")
+        raise
+    finally:
+        steps = [{"step": r.step.id, "outcome": r.outcome.value, "reason": r.reason} for r in run.ended]
+        body = {"steps": steps, "seconds": run.result().seconds, "error": error, "exit": int(_exit_code(run.ended))}
+        bench.ledger.append("run-end", target=bench.target.id, run=run.id, body=body)
+
+
+def _unchanged(found: StepPlan) -> StepResult:
+    if found.state == "holds":
+        return StepResult(found.step, Outcome.VALIDATED, "holds already")
+    return StepResult(found.step, Outcome.SKIPPED, f"{found.state}: {found.reason}" if found.reason else found.state)
+
+
+def _exit_code(results: Sequence[StepResult]) -> ExitCode:
+    """3 when a limit was missed, 8 when something could not be proven or is blocked, else 0."""
+    if any(result.outcome is Outcome.REJECTED for result in results):
+        return ExitCode.MISSED
+    if any(result.outcome is Outcome.UNPROVEN or result.reason.startswith("blocked") for result in results):
+        return ExitCode.UNPROVEN
+    return ExitCode.OK

@@ -1,0 +1,168 @@
+"""The states of one step, and the one function that carries it on from each. See `xgw.runner` for the whole story.
+
+Every stage records before it acts where the ledger's MOVES ask for it, and can be repeated from its beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from xgw import faults
+from xgw.errors import Refused
+from xgw.ledger import Ledger
+from xgw.measuring import GRAVITY, measure
+from xgw.plan.model import Change, Delta, Evidence, Outcome, Step, Verdict
+from xgw.target import Target
+
+CANARY = (10, 50, 100)
+"""Shares of the traffic, in percent, that a high-risk step gets one after the other."""
+
+
+class View(Protocol):
+    """Who watches a run. Every method returns at once."""
+
+    def step_started(self, id: str, title: str) -> None: ...
+    def step_note(self, id: str, text: str) -> None: ...
+    def evidence(self, id: str, text: str, ok: bool) -> None: ...
+    def step_finished(self, id: str, outcome: str, text: str, seconds: float) -> None: ...
+
+
+@dataclass
+class Job:
+    """One step of one run, while it is being carried out."""
+
+    target: Target
+    ledger: Ledger
+    view: View
+    run: int
+    step: Step
+    attempt: int
+    state: str
+    deltas: tuple[Delta, ...]
+    seen: list[Evidence] = field(default_factory=list)
+    why: str = ""
+
+    def move(self, kind: str, **body: Any) -> None:
+        """Record a move and stand in it."""
+        place = {"target": self.target.id, "run": self.run, "attempt": self.attempt, "step": self.step.id}
+        record = self.ledger.append(kind, body=body, **place)  # type: ignore[arg-type]
+        self.attempt, self.state = record.attempt, kind
+
+    def pairs(self, *, carried: bool = False) -> list[tuple[Change, Delta]]:
+        """The changes that have something to write, each with its delta; those `carried` from an earlier attempt on demand."""
+        by_role = {delta.role: delta for delta in self.deltas if carried or not delta.carried}
+        return [(change, by_role[change.role]) for change in self.step.changes if change.role in by_role]
+
+
+def _make(job: Job) -> None:
+    """intended -> applied: every change made at once, without traffic. A refusal undoes the step."""
+    for _, delta in job.pairs():
+        job.view.step_note(job.step.id, f"{delta.role}: {delta.revision} without traffic")
+    try:
+        _each(job.pairs(), lambda change, delta: change.apply(job.target, delta))
+    except Refused as error:
+        _reject(job, f"{error.message}: {error.cause}")
+        return
+    job.move("applied")
+    faults.reach("applied-recorded")
+
+
+def _prove_candidate(job: Job) -> None:
+    """applied -> promoting: the probes against the tag URLs. With nothing written there is no candidate to look at."""
+    fresh = [delta for _, delta in job.pairs()]
+    verdict = probe(job, "candidate", fresh) if fresh else Verdict.PASSED
+    if verdict is Verdict.PASSED:
+        job.move("promoting")
+        faults.reach("promoting-recorded")
+    else:
+        _end_without_proof(job, verdict)
+
+
+def _promote(job: Job) -> None:
+    """promoting -> promoted: the traffic moves, in steps with a gate between them when the step is marked high risk."""
+    for percent in CANARY if job.step.high_risk else (100,):
+        _each(job.pairs(), lambda change, delta, share=percent: change.promote(job.target, delta, share))
+        job.view.step_note(job.step.id, f"traffic {percent}%")
+        if percent < 100 and (verdict := probe(job, "live")) is not Verdict.PASSED:
+            _reject(job, f"it did not hold at {percent}% of the traffic ({verdict})")
+            return
+    job.move("promoted")
+    faults.reach("promoted-recorded")
+
+
+def _prove_live(job: Job) -> None:
+    """promoted -> validated: the probes once more, where the users are."""
+    verdict = probe(job, "live")
+    if verdict is Verdict.PASSED:
+        job.move("validated")
+        faults.reach("outcome-recorded")
+    else:
+        _end_without_proof(job, verdict)
+
+
+def put_back(job: Job) -> None:
+    """reverting -> reverted: newest written first."""
+    force = job.why.startswith("forced")
+    for change, delta in reversed(job.pairs(carried=True)):
+        change.revert(job.target, delta, force=force)
+    job.move("reverted")
+    faults.reach("reverted-recorded")
+
+
+STAGES: Mapping[str, Callable[[Job], None]] = {
+    "intended": _make,
+    "applied": _prove_candidate,
+    "promoting": _promote,
+    "promoted": _prove_live,
+    "reverting": put_back,
+}
+"""State of an attempt -> what carries it on. A state that is not here is where a run leaves it."""
+
+OUTCOMES = {"validated": Outcome.VALIDATED, "reverted": Outcome.REJECTED, "unproven": Outcome.UNPROVEN}
+
+
+def _reject(job: Job, why: str) -> None:
+    job.why = why
+    job.move("reverting", why=why)
+    faults.reach("reverting-recorded")
+
+
+def _end_without_proof(job: Job, verdict: Verdict) -> None:
+    """A missed limit undoes the step; anything else leaves it as it is, for a run that can measure."""
+    bad = next((seen for seen in reversed(job.seen) if seen.verdict is verdict), None)
+    why = f"{bad.probe}: {bad.measured}, expected {bad.expected}" if bad else str(verdict)
+    if verdict is Verdict.FAILED:
+        _reject(job, why)
+        return
+    job.why = why
+    job.move("unproven", why=why, at=job.state)
+    faults.reach("outcome-recorded")
+
+
+def _each(pairs: Sequence[tuple[Change, Delta]], act: Callable[..., None]) -> None:
+    """Act on all services at once; the first fault is raised when all have ended."""
+    if not pairs:
+        return
+    with ThreadPoolExecutor(max_workers=len(pairs)) as pool:
+        for done in [pool.submit(act, change, delta) for change, delta in pairs]:
+            done.result()
+
+
+def probe(job: Job, where: Literal["candidate", "live"], fresh: Sequence[Delta] = ()) -> Verdict:
+    """Run the step's probes, record each reading, and return the worst verdict: failed, then errored, then inconclusive."""
+    worst = Verdict.PASSED
+    for evidence in measure(job.target, job.step, where, fresh):
+        place = {"target": job.target.id, "run": job.run, "attempt": job.attempt, "step": job.step.id}
+        job.ledger.append("evidence", body=evidence.to_json(), **place)  # type: ignore[arg-type]
+        faults.reach("evidence-recorded")
+        job.seen.append(evidence)
+        job.view.evidence(job.step.id, _sentence(evidence), evidence.verdict is Verdict.PASSED)
+        worst = max(worst, evidence.verdict, key=GRAVITY.index)
+    return worst
+
+
+def _sentence(evidence: Evidence) -> str:
+    return f"{evidence.probe}  {evidence.measured}  (expected {evidence.expected})"
