@@ -125,6 +125,9 @@ SCALARS: Mapping[str, Scalar] = MappingProxyType(
         "limits.p95_ms": Scalar(_number(int, 0, 600_000, "whole milliseconds above 0"), Limits.p95_ms),
         "limits.error_share": Scalar(_number(float, 0, 1, "a share: 0.01 is 1%"), Limits.error_share),
         "limits.memory_share": Scalar(_number(float, 0, 1, "a share: 0.8 is 80%"), Limits.memory_share),
+        "limits.measure_seconds": Scalar(
+            _number(int, 0, 3600, "whole seconds, at most 3600"), Limits.measure_seconds, "XGW_MEASURE_SECONDS"
+        ),
     }
 )
 
@@ -135,9 +138,6 @@ FIELDS: Mapping[str, Callable[[object], str]] = MappingProxyType(
         "concurrency": _matching(r"[1-9][0-9]{0,3}", 'requests at a time, as a string: "80"'),
         "timeout": _matching(r"[1-9][0-9]*s", 'seconds, as in "300s"'),
         "execution_environment": _matching(r"gen1|gen2", "gen1 or gen2"),
-        "limits.measure_seconds": Scalar(
-            _number(int, 0, 3600, "whole seconds, at most 3600"), Limits.measure_seconds, "XGW_MEASURE_SECONDS"
-        ),
     }
 )
 """The fields of a service that an override may set, besides its `env` table."""

@@ -24,10 +24,10 @@ CANARY = (10, 50, 100)
 class View(Protocol):
     """Who watches a run. Every method returns at once."""
 
-    def step_started(self, id: str, title: str) -> None: ...
-    def step_note(self, id: str, text: str) -> None: ...
-    def evidence(self, id: str, text: str, ok: bool) -> None: ...
-    def step_finished(self, id: str, outcome: str, text: str, seconds: float) -> None: ...
+    def step_started(self, step: str, title: str) -> None: ...
+    def step_note(self, step: str, text: str) -> None: ...
+    def evidence(self, step: str, text: str, ok: bool | None) -> None: ...
+    def step_finished(self, step: str, outcome: str, text: str, seconds: float) -> None: ...
 
 
 @dataclass
@@ -159,9 +159,12 @@ def probe(job: Job, where: Literal["candidate", "live"], fresh: Sequence[Delta] 
         job.ledger.append("evidence", body=evidence.to_json(), **place)  # type: ignore[arg-type]
         faults.reach("evidence-recorded")
         job.seen.append(evidence)
-        job.view.evidence(job.step.id, _sentence(evidence), evidence.verdict is Verdict.PASSED)
+        job.view.evidence(job.step.id, _sentence(evidence), _SAID.get(evidence.verdict))
         worst = max(worst, evidence.verdict, key=GRAVITY.index)
     return worst
+
+
+_SAID = {Verdict.PASSED: True, Verdict.FAILED: False}
 
 
 def _sentence(evidence: Evidence) -> str:

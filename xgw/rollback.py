@@ -1,0 +1,166 @@
+"""Rollback: a whole service back to an earlier revision, at once. Not to be confused with revert (one step's values).
+
+Traffic moves first, because that is what helps the users; it takes one call. Then the service's template gets the values of
+that revision, so that the next deployment does not bring the bad ones back. The traffic is **pinned** by revision name from
+then on: later deployments would get none of it, until `release` gives it back to "latest". The ledger says so, and every step
+whose values are gone with it is marked undone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xgw import faults
+from xgw.changes.service import new_revision_name
+from xgw.errors import NotFound, Refused
+from xgw.ledger import Attempt, Ledger, who
+from xgw.planning import deltas_of
+from xgw.resources import LATEST, Revision, Service, Share, same
+from xgw.target import Target
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """A rollback that is about to be made, or was: from which revision to which, and which steps go with it."""
+
+    role: str
+    service: str
+    origin: str
+    to: Revision
+    undoes: tuple[str, ...] = ()
+    run: int = 0
+    traffic_seconds: float = 0.0
+    seconds: float = 0.0
+
+
+def previous(target: Target, ledger: Ledger, role: str, to: str = "") -> Rollback:
+    """The rollback that would be made. Without `to`: to the revision that served before the present one, by the ledger; with
+    no such record, to the newest older ready revision. Raises NotFound or Refused with what could be meant. Reads only."""
+    service = target.service(role)
+    revisions = {revision.name: revision for revision in target.revisions(role)}
+    serving = service.holding[0].revision or "" if service.holding else ""
+    wanted = to or _served_before(ledger, target, role, serving) or _older(list(revisions.values()), serving)
+    if wanted not in revisions:
+        near = ", ".join(sorted(revisions, reverse=True)[:5]) or "none"
+        message = (
+            f"{service.name} has no revision {wanted!r}"
+            if wanted
+            else f"{service.name} has no earlier revision that is ready"
+        )
+        raise NotFound(message, cause=f"its revisions: {near}", fix=f"xgw revisions {role}")
+    if not revisions[wanted].ready:
+        raise Refused(
+            f"{wanted} is not ready and cannot serve",
+            cause=revisions[wanted].reason,
+            fix=f"choose another: xgw revisions {role}",
+        )
+    undone = tuple(attempt.step for attempt in _gone(ledger, target, role, revisions[wanted]))
+    return Rollback(role, service.name, serving, revisions[wanted], undone)
+
+
+def carry_out(target: Target, ledger: Ledger, planned: Rollback, *, command: str) -> Rollback:
+    """Move the traffic, restore the template, record both. Carried out again after a crash it ends in the same state."""
+    began = time.monotonic()
+    to = planned.to.name
+    run = ledger.append("run", target=target.id, body={"command": command, "who": who()}).run
+    body = {"role": planned.role, "from": planned.origin, "to": to}
+    ledger.append("pin", target=target.id, run=run, body=body)
+    faults.reach("run-recorded")
+    tags = _tags(target.service(planned.role))
+    target.run.update(planned.service, traffic=(Share(to, 100), *tags))
+    faults.reach("traffic-moved")
+    moved = time.monotonic() - began
+    _restore_template(target, planned, tags)
+    faults.reach("put-back")
+    _mark_undone(target, ledger, planned, run)
+    seconds = round(time.monotonic() - began, 3)
+    ledger.append("run-end", target=target.id, run=run, body={"exit": 0, "seconds": seconds, "steps": []})
+    return Rollback(planned.role, planned.service, planned.origin, planned.to, planned.undoes, run, moved, seconds)
+
+
+def release(target: Target, ledger: Ledger, role: str, *, command: str) -> Service:
+    """Give the traffic back to "latest". Raises Refused when the latest revision is not ready."""
+    service = target.service(role)
+    if service.latest_ready != service.latest_created:
+        raise Refused(
+            f"the latest revision of {service.name} is not ready",
+            cause=service.reason or f"{service.latest_created} never became ready",
+            fix=f"xgw rollback {role}, or deploy a revision that starts",
+        )
+    run = ledger.append("run", target=target.id, body={"command": command, "who": who()}).run
+    ledger.append("pin", target=target.id, run=run, body={"role": role, "from": "", "to": ""})
+    after = target.run.update(service.name, traffic=(*LATEST, *_tags(service)))
+    ledger.append("run-end", target=target.id, run=run, body={"exit": 0, "seconds": 0, "steps": []})
+    return after
+
+
+def pins(ledger: Ledger, target: Target) -> dict[str, str]:
+    """Role -> the revision its traffic was pinned to by a rollback, as the ledger has it; released ones are left out."""
+    last = {str(record.body["role"]): str(record.body["to"]) for record in ledger.records(target=target.id, kind="pin")}
+    return {role: to for role, to in last.items() if to}
+
+
+def _served_before(ledger: Ledger, target: Target, role: str, serving: str) -> str:
+    """The revision that the record says served before `serving` came: a step replaced it, or a rollback left it."""
+    before = ""
+    for record in ledger.records(target=target.id):
+        if record.kind == "intended":
+            for delta in record.body["deltas"]:
+                if delta["role"] == role and delta["revision"] == serving:
+                    before = str(delta["old"])
+        elif record.kind == "pin" and record.body["role"] == role and record.body["to"] == serving:
+            before = str(record.body["from"])
+    return before
+
+
+def _older(revisions: Sequence[Revision], serving: str) -> str:
+    created = next((revision.created for revision in revisions if revision.name == serving), None)
+    older = [item for item in revisions if item.ready and created and item.created < created]
+    return max(older, key=lambda revision: revision.created).name if older else ""
+
+
+def _gone(ledger: Ledger, target: Target, role: str, to: Revision) -> list[Attempt]:
+    """The attempts that wrote something to this service that the revision does not have."""
+    return [
+        attempt
+        for attempt in ledger.latest(target.id).values()
+        if attempt.state != "reverted"
+        for delta in deltas_of(attempt)
+        if delta.role == role
+        and not all(same(change.field, to.fields.get(change.field), change.after) for change in delta.fields)
+    ]
+
+
+def _restore_template(target: Target, planned: Rollback, tags: tuple[Share, ...]) -> None:
+    """Give the template every value of the revision, under the traffic that already is where it should be."""
+    service = target.service(planned.role)
+    names = {*service.fields, *planned.to.fields}
+    wanted = {name: planned.to.fields.get(name) for name in names}
+    target.run.update(
+        planned.service,
+        fields=wanted,
+        revision=new_revision_name(service),
+        traffic=(Share(planned.to.name, 100), *tags),
+    )
+
+
+def _mark_undone(target: Target, ledger: Ledger, planned: Rollback, run: int) -> None:
+    for attempt in _gone(ledger, target, planned.role, planned.to):
+        place = {"target": target.id, "run": run, "attempt": attempt.id, "step": attempt.step}
+        if {delta.role for delta in deltas_of(attempt)} > {planned.role}:
+            ledger.append("undone", body={"roles": [planned.role]}, **place)  # type: ignore[arg-type]
+            continue
+        if attempt.state != "reverting":
+            ledger.append("reverting", body={"why": "service rolled back"}, **place)  # type: ignore[arg-type]
+        ledger.append("reverted", body={}, **place)  # type: ignore[arg-type]
+
+
+def _tags(service: Service) -> tuple[Share, ...]:
+    """The tags of the service but for those of unfinished steps, which go with the rollback."""
+    return tuple(
+        Share(share.revision, 0, share.tag)
+        for share in service.traffic
+        if share.tag and not share.tag.startswith("xgw-")
+    )
