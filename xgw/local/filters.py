@@ -36,17 +36,17 @@ def parse(text: str) -> list[Term]:
     terms: list[Term] = []
     at = 0
     while at < len(tokens):
-        kind, token = tokens[at]
-        if kind == "word" and token == "AND" and terms and at + 1 < len(tokens):
+        kind, written = tokens[at]
+        if kind == "word" and written == "AND" and terms and at + 1 < len(tokens):
             at += 1
             continue
-        if kind != "word" or token in ("OR", "NOT", "AND"):
-            unsupported(token)
+        if kind != "word" or written in ("OR", "NOT", "AND"):
+            unsupported(written)
         if at + 2 >= len(tokens) or tokens[at + 1][0] != "op" or tokens[at + 2][0] not in ("word", "string"):
-            unsupported(token)
+            unsupported(written)
         if tokens[at + 1][1] in ("=~", "!~"):
             unsupported(tokens[at + 1][1])
-        terms.append(Term(token, tokens[at + 1][1], tokens[at + 2][1]))
+        terms.append(Term(written, tokens[at + 1][1], tokens[at + 2][1]))
         at += 3
     return terms
 
@@ -100,7 +100,7 @@ def log_filter(text: str) -> LogFilter | None:
             continue
         field = _ALIASES.get(term.field, term.field)
         legal = ("=", ":") if field.startswith("jsonPayload.") else _LOG_OPERATORS.get(field)
-        if legal is None or field in ("service_name", "revision_name") and field == term.field:
+        if legal is None or term.field in ("service_name", "revision_name"):
             unsupported(term.field)
         if term.op not in legal:
             unsupported(f"{term.field}{term.op}")

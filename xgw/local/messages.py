@@ -61,7 +61,7 @@ def copy_field(source: Message, target: Message, name: str) -> None:
 
 def copy_shared_fields(source: Message, target: Message) -> None:
     """Copy every field that both message types have under one name."""
-    for name in source.DESCRIPTOR.fields_by_name.keys() & target.DESCRIPTOR.fields_by_name.keys():
+    for name in set(source.DESCRIPTOR.fields_by_name) & set(target.DESCRIPTOR.fields_by_name):
         copy_field(source, target, name)
 
 

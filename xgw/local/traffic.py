@@ -82,8 +82,8 @@ def resolve(targets: Iterable[Message], latest_ready: str) -> list[Route]:
 
 
 def statuses(targets: Iterable[Message], url: Callable[[str], str]) -> list[Message]:
-    """What is in force, as Cloud Run tells it: the wished targets (LATEST stays LATEST: latest_ready_revision says which
-    one it is) and the URL where each tag answers; `url` gives it by tag."""
+    """What is in force, as Cloud Run tells it: the wished targets (LATEST stays LATEST: latest_ready_revision says
+    which one it is) and the URL where each tag answers; `url` gives it by tag."""
     return [
         TrafficTargetStatus(
             type_=target.type_,
