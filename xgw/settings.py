@@ -59,6 +59,18 @@ def override(settings: Settings, step: str, role: str) -> dict[str, str]:
     return {**found.get(ANY_ROLE, {}), **found.get(role, {})}
 
 
+def value_of(settings: Settings, name: str) -> str | float | None:
+    """The value in force for a key of `SCALARS`, as "limits.p95_ms"."""
+    table, _, key = name.partition(".")
+    if not key:
+        value = getattr(settings, table)
+    elif table == "services":
+        value = settings.services[key]
+    else:
+        value = getattr(settings.limits, key) if table == "limits" else getattr(settings, f"{table}_{key}")
+    return value  # type: ignore[no-any-return]
+
+
 def _matching(pattern: str, wanted: str) -> Callable[[object], str]:
     def check(value: object) -> str:
         if isinstance(value, str) and re.fullmatch(pattern, value):

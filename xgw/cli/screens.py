@@ -81,7 +81,7 @@ def misused(error: click.ClickException) -> XgwError:
     message = error.message if isinstance(error, click.NoSuchOption) else error.format_message()
     near = getattr(error, "possibilities", None)
     fix = f"did you mean {' or '.join(near)}?" if near else f"{path} --help"
-    message = message[:1].lower() + message[1:].rstrip(".")
+    message = " ".join(f"{message[:1].lower()}{message[1:]}".split()).rstrip(".")
     return UsageFault(message, cause=f"usage: {usage}" if usage else "", fix=fix)
 
 
