@@ -65,6 +65,18 @@ class Refused(XgwError):
     """The platform looked at a change and said no; the change was not made."""
 
 
+class Missed(XgwError):
+    """A measured value missed its limit. What was applied for it has been undone."""
+
+    exit_code = ExitCode.MISSED
+
+
+class Unproven(XgwError):
+    """A requirement could not be proven: too little data, or a step that could not be made. Nothing unproven was promoted."""
+
+    exit_code = ExitCode.UNPROVEN
+
+
 class NotFound(XgwError):
     """The named service, revision or operation is not there."""
 

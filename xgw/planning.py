@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -55,14 +56,7 @@ def plan(
     force: bool = False,
 ) -> PhasePlan:
     """What `apply` would do now. Reads only. Raises UsageFault for a step the phase does not have."""
-    known = {step.id for step in phase.steps}
-    for wish in (*only, *skip):
-        if wish not in known:
-            raise UsageFault(
-                f"phase {phase.number} has no step {wish!r}",
-                cause=f"its steps are {', '.join(sorted(known))}",
-                fix="correct it",
-            )
+    known_steps(phase, (*only, *skip))
     latest = ledger.latest(target.id)
     steps = tuple(
         StepPlan(step, "skipped", reason="not asked for")
@@ -72,6 +66,18 @@ def plan(
     )
     etags = {role: target.service(role).etag for role in dict.fromkeys(c.role for s in phase.steps for c in s.changes)}
     return PhasePlan(phase, target.id, steps, etags)
+
+
+def known_steps(phase: Phase, wishes: Sequence[str]) -> None:
+    """Raises UsageFault for a step the phase does not have."""
+    known = [step.id for step in phase.steps]
+    for wish in wishes:
+        if wish not in known:
+            near = difflib.get_close_matches(wish, known, 1)
+            fix = f"did you mean {near[0]}?" if near else f"xgw phase{phase.number} plan   lists them"
+            raise UsageFault(
+                f"phase {phase.number} has no step {wish!r}", cause=f"its steps are {', '.join(known)}", fix=fix
+            )
 
 
 def plan_step(target: Target, step: Step, attempt: Attempt | None, *, force: bool = False) -> StepPlan:

@@ -41,6 +41,8 @@ def previous(target: Target, ledger: Ledger, role: str, to: str = "") -> Rollbac
     service = target.service(role)
     revisions = {revision.name: revision for revision in target.revisions(role)}
     serving = service.holding[0].revision or "" if service.holding else ""
+    if not to and (unfinished := _unfinished(ledger, target, role)):
+        serving, to = unfinished
     wanted = to or _served_before(ledger, target, role, serving) or _older(list(revisions.values()), serving)
     if wanted not in revisions:
         near = ", ".join(sorted(revisions, reverse=True)[:5]) or "none"
@@ -100,6 +102,13 @@ def pins(ledger: Ledger, target: Target) -> dict[str, str]:
     """Role -> the revision its traffic was pinned to by a rollback, as the ledger has it; released ones are left out."""
     last = {str(record.body["role"]): str(record.body["to"]) for record in ledger.records(target=target.id, kind="pin")}
     return {role: to for role, to in last.items() if to}
+
+
+def _unfinished(ledger: Ledger, target: Target, role: str) -> tuple[str, str] | None:
+    """(from, to) of a rollback of this service that began and never ended: the same command again is to finish it."""
+    ended = {record.run for record in ledger.records(target=target.id, kind="run-end")}
+    last = [record for record in ledger.records(target=target.id, kind="pin") if record.body["role"] == role][-1:]
+    return next(((str(r.body["from"]), str(r.body["to"])) for r in last if r.run not in ended and r.body["to"]), None)
 
 
 def _served_before(ledger: Ledger, target: Target, role: str, serving: str) -> str:

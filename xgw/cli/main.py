@@ -15,7 +15,20 @@ from xgw.cli.streams import tolerate_any_text, write_err, write_out
 from xgw.errors import ExitCode, XgwError
 
 COMMANDS: Table = {
+    "Plan": {
+        "plan": ("xgw.cli.overview:plan", "What every phase would change on the target. Reads only."),
+        "phase1": ("xgw.cli.phase:phase1", "Critical fixes: plan, apply, validate, status, rollback."),
+        "status": ("xgw.cli.overview:status", "Services, traffic, pins, locks, and how far each phase has come."),
+        "history": ("xgw.cli.history:history", "What was done, by whom, and on what evidence."),
+    },
+    "Operate": {
+        "rollback": ("xgw.cli.rollback:rollback", "A service back to an earlier revision, or a run put back."),
+        "revisions": ("xgw.cli.overview:revisions", "The revisions of a service, and which of them serve."),
+        "state": ("xgw.cli.overview:state", "Everything the plan can change, without what changes by itself."),
+        "unlock": ("xgw.cli.overview:unlock", "Remove the target's lock."),
+    },
     "Local": {
+        "demo": ("xgw.cli.demo:demo", "Phase 1 on this machine, a bad change caught, a rollback: under two minutes."),
         "local": ("xgw.cli.local:local", "The embedded cloud on this machine: up, status, logs, down, reset."),
     },
     "Self": {
@@ -30,9 +43,10 @@ COMMANDS: Table = {
 """Every command there is, by section. A new command is one line here and one module."""
 
 EXAMPLES = (
-    ("xgw local up", "Start the embedded cloud; nothing to set up."),
-    ("xgw doctor", "Is this machine ready?"),
-    ("xgw help exit-codes", "What a script can rely on."),
+    ("xgw demo", "See it all on this machine; nothing to set up."),
+    ("xgw phase1 plan", "What phase 1 would change, and why."),
+    ("xgw phase1 apply", "Carry it out; each step proven before it gets traffic."),
+    ("xgw rollback gateway", "Back to the revision that served before."),
 )
 
 COMPLETE_VARIABLE = "_XGW_COMPLETE"

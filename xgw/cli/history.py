@@ -1,0 +1,121 @@
+"""`xgw history`: what the ledger says, run by run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xgw.cli.bench import opened
+from xgw.cli.options import Invocation, leaf, show, talk
+from xgw.errors import ExitCode, NotFound, UsageFault
+from xgw.report import Cell, Report, Sign, duration, relative, safe
+
+if TYPE_CHECKING:
+    from xgw.ledger import Record
+
+_VERDICTS: dict[str, Sign] = {"passed": "ok", "failed": "fail", "inconclusive": "warn", "errored": "warn"}
+
+
+@leaf(
+    "history",
+    examples=(
+        ("xgw history", "Every run on this target, newest first."),
+        ("xgw history show 3", "One run: what it intended, did and measured."),
+        ("xgw history verify", "Recompute the ledger's hash chain."),
+    ),
+)
+@click.argument("words", nargs=-1, metavar="[show N | verify]")
+@click.option("-n", "--last", type=click.IntRange(1), default=20, show_default=True, help="How many runs.")
+def history(invocation: Invocation, words: tuple[str, ...], last: int) -> int:
+    """What was done on this target, by whom, and how it ended. `show N` gives one run with all its evidence."""
+    with opened(invocation) as bench:
+        if words == ("verify",):
+            count = bench.ledger.check()
+            show(invocation, Report("ledger", head=(f"the chain of {count} records holds",), data={"records": count}))
+        elif words:
+            number = _number(words)
+            records = bench.ledger.records(target=bench.target.id, run=number)
+            if not records:
+                raise NotFound(f"there is no run {number}", cause=f"not on {bench.target.label}", fix="xgw history")
+            show(invocation, _one(number, records))
+        else:
+            show(invocation, _all(bench.ledger.records(target=bench.target.id), last))
+            talk(invocation, "Next: xgw history show N")
+    return ExitCode.OK
+
+
+def _number(words: tuple[str, ...]) -> int:
+    if len(words) == 2 and words[0] == "show" and words[1].isdigit():
+        return int(words[1])
+    raise UsageFault(
+        f"history {' '.join(words)} is not a command", cause="it is `show N` or `verify`", fix="xgw history show 3"
+    )
+
+
+def _all(records: Sequence[Record], last: int) -> Report:
+    runs = [record for record in records if record.kind == "run"][::-1][:last]
+    ends = {record.run: record for record in records if record.kind == "run-end"}
+    rows, data = [], []
+    for run in runs:
+        end = ends.get(run.run)
+        body: Any = end.body if end else {}
+        steps = body.get("steps", [])
+        checks = [r.body["verdict"] for r in records if r.run == run.run and r.kind == "evidence"]
+        ended = _ending(body) if end else Cell("unfinished: run it again", "warn")
+        passed = f"{checks.count('passed')}/{len(checks)}" if checks else "-"
+        when = relative(datetime.fromisoformat(run.at), datetime.now(UTC))
+        rows.append((run.run, when, run.body["command"], run.body["who"], _tally(steps), passed, ended))
+        data.append(
+            {"run": run.run, "at": run.at, **run.body, "end": dict(body) if end else None, "checks": len(checks)}
+        )
+    return Report("history", ("run", "when", "command", "by", "steps", "checks", "result"), rows, data=data)
+
+
+def _tally(steps: Sequence[dict[str, str]]) -> str:
+    """Steps by how they ended: "5 validated", "2 validated 1 rejected"; what was left alone does not count."""
+    words = ["reverted" if step["reason"] == "put back" else step["outcome"] for step in steps]
+    counted = {word: words.count(word) for word in dict.fromkeys(words) if word != "skipped"}
+    return " ".join(f"{count} {word}" for word, count in counted.items()) or "-"
+
+
+def _ending(body: dict[str, Any]) -> Cell:
+    if body.get("error"):
+        return Cell(str(body["error"]), "fail")
+    code = int(body["exit"])
+    bad = next((step["step"] for step in body["steps"] if step["outcome"] in ("rejected", "unproven")), "")
+    if not code:
+        return Cell(f"ok {duration(float(body['seconds']))}", "ok")
+    return Cell(f"exit {code} {bad}".rstrip(), "warn" if code == ExitCode.UNPROVEN else "fail")
+
+
+def _one(number: int, records: Sequence[Record]) -> Report:
+    start = next((record for record in records if record.kind == "run"), records[0])
+    rows = [(record.at[11:23], record.step or "-", record.kind, _told(record)) for record in records]
+    head = (
+        f"Run {number}  {safe(str(start.body.get('command', '')))}  by {safe(str(start.body.get('who', '')))}  {start.at}",
+        "",
+    )
+    data = [
+        {"serial": r.serial, "at": r.at, "step": r.step, "kind": r.kind, "body": dict(r.body), "hash": r.hash}
+        for r in records
+    ]
+    return Report("run-records", ("at", "step", "record", "what"), rows, head=head, data=data)
+
+
+def _told(record: Record) -> Any:
+    """One record in words."""
+    body = record.body
+    if record.kind == "intended":
+        writes = [
+            f"{d['role']} {c['field']}: {c['before']} -> {c['after']}" for d in body["deltas"] for c in d["fields"]
+        ]
+        return "; ".join(writes) or "nothing to write; measure what is there"
+    if record.kind == "evidence":
+        text = f"{body['probe']} ({body['where']}): {body['measured']}; expected {body['expected']}"
+        return Cell(f"{body['verdict']}  {text}", _VERDICTS[body["verdict"]])
+    if record.kind == "pin":
+        return f"{body['role']}: {body['from']} -> {body['to']}" if body["to"] else f"{body['role']}: released"
+    return "; ".join(f"{key} {value}" for key, value in body.items() if value not in ("", [], None) and key != "steps")

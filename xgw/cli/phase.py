@@ -1,0 +1,297 @@
+"""`xgw phaseN plan|apply|validate|status|rollback`: one set of verbs for every phase."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xgw.cli.bench import Opened, opened
+from xgw.cli.group import LazyGroup, help_when_alone
+from xgw.cli.options import Invocation, confirm, leaf, progress, show, talk
+from xgw.errors import ExitCode, Missed, Unproven
+
+if TYPE_CHECKING:
+    from xgw.plan.model import Phase
+    from xgw.planning import PhasePlan
+    from xgw.runner import Run
+
+Wish = tuple[str, ...]
+
+
+def _steps(_: click.Context, __: click.Parameter, value: Wish) -> Wish:
+    """`--only 1.1,1.6 --only 1.8` as one tuple."""
+    return tuple(part.strip() for item in value for part in item.split(",") if part.strip())
+
+
+_only = click.option("--only", multiple=True, metavar="STEPS", callback=_steps, help="Only these steps: 1.1,1.8.")
+_skip = click.option("--skip", multiple=True, metavar="STEPS", callback=_steps, help="All but these steps.")
+_force = click.option("--force", is_flag=True, help="Overwrite what somebody changed since the ledger wrote it.")
+
+
+class PhaseGroup(LazyGroup):
+    """The commands of one phase, made for its number."""
+
+    def __init__(self, number: int, title: str) -> None:
+        name = f"phase{number}"
+        helps = {verb: (f"xgw.cli.phase:{verb}", text) for verb, (_, text) in VERBS.items()}
+        examples = (
+            (f"xgw {name} plan", "What would change, and why. Reads only."),
+            (f"xgw {name} apply", "Carry it out: each step proven before it gets traffic."),
+            (f"xgw {name} rollback", "Put everything back as it was."),
+        )
+        text = f"Phase {number} of the plan: {title}."
+        super().__init__(name, table={"Commands": helps}, examples=examples, help=text, callback=help_when_alone)
+        self.number = number
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command for this phase."""
+        return VERBS[cmd_name][0](self.number) if cmd_name in VERBS else None
+
+
+def phase_of(opened_: Opened, number: int) -> Phase:
+    """The phase, with what xgw.toml overrides."""
+    from xgw.plan import phases
+
+    return next(phase for phase in phases(opened_.target.settings) if phase.number == number)
+
+
+def _plan_command(number: int) -> click.Command:
+    @leaf(
+        "plan",
+        examples=(
+            (f"xgw phase{number} plan", "What apply would change, and why."),
+            (f"xgw phase{number} plan --out p.json", "Save it; apply p.json does exactly that or refuses."),
+            (f"xgw phase{number} plan --detailed-exitcode", "Exit 10 when there is something to change."),
+        ),
+    )
+    @_only
+    @_skip
+    @_force
+    @click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan.")
+    @click.option("--detailed-exitcode", is_flag=True, help="Exit 10 when there are changes.")
+    def plan(
+        invocation: Invocation, only: Wish, skip: Wish, force: bool, out: Path | None, detailed_exitcode: bool
+    ) -> int:
+        """Show what apply would do with each step, from the live target. Nothing is changed: the connection refuses it."""
+        from xgw.cli import phase_screens, saved_plan
+        from xgw.planning import plan as make_plan
+
+        with opened(invocation) as bench:
+            planned = make_plan(bench.target, bench.ledger, phase_of(bench, number), only=only, skip=skip, force=force)
+            show(invocation, phase_screens.plan_report(planned, bench.target, invocation.out))
+        if out:
+            saved_plan.save(out, planned)
+            talk(invocation, f"Saved. Next: xgw phase{number} apply {out}")
+        else:
+            talk(invocation, phase_screens.next_after_plan(planned))
+        return ExitCode.CHANGES if detailed_exitcode and planned.changes else ExitCode.OK
+
+    return plan
+
+
+def _apply_command(number: int) -> click.Command:
+    @leaf(
+        "apply",
+        examples=(
+            (f"xgw phase{number} apply", "Carry out the phase; run it again and nothing changes."),
+            (f"xgw phase{number} apply --only {number}.1", "One step."),
+            (f"xgw phase{number} apply p.json", "A saved plan, unless the target has moved."),
+        ),
+    )
+    @click.argument("saved", required=False, metavar="[PLAN]", type=click.Path(dir_okay=False, path_type=Path))
+    @_only
+    @_skip
+    @_force
+    @click.option(
+        "--resume", is_flag=True, help="Go on where an earlier run stopped (this also happens without the flag)."
+    )
+    @click.option("--dry-run", is_flag=True, help="Show the plan and stop; nothing is changed.")
+    def apply(
+        invocation: Invocation,
+        saved: Path | None,
+        only: Wish,
+        skip: Wish,
+        force: bool,
+        resume: bool,
+        dry_run: bool,
+    ) -> int:
+        """Carry the phase out step by step: a new revision without traffic, measured; then traffic; measured again.
+
+        What misses its limit is undone at once. What cannot be measured stops the phase and gets no traffic."""
+        from xgw.cli import phase_screens, saved_plan
+        from xgw.planning import plan as make_plan
+
+        command = f"phase{number} apply"
+        with opened(invocation, writing="" if dry_run else command) as bench:
+            if saved:
+                only = saved_plan.steps_of(saved, bench.target.id)
+            planned = make_plan(bench.target, bench.ledger, phase_of(bench, number), only=only, skip=skip, force=force)
+            if saved:
+                saved_plan.require_same(saved, planned)
+            if dry_run:
+                show(invocation, phase_screens.plan_report(planned, bench.target, invocation.out))
+                return ExitCode.OK
+            if bench.careful and not saved and planned.changes:
+                talk(invocation, phase_screens.plan_text(planned, bench.target, invocation.err))
+                confirm(invocation, f"{bench.careful} Apply?")
+            run = _run_apply(invocation, bench, planned, command, force)
+            show(invocation, phase_screens.run_report(run, bench.target, invocation.out))
+        return _conclude(run, number)
+
+    return apply
+
+
+def _run_apply(invocation: Invocation, bench: Opened, planned: PhasePlan, command: str, force: bool) -> Run:
+    from xgw import runner
+
+    with progress(invocation) as view, _stoppable(invocation) as stop:
+        work = runner.Bench(bench.target, bench.ledger, view)
+        return runner.apply(work, planned, command=command, force=force, stop=stop)
+
+
+@contextmanager
+def _stoppable(invocation: Invocation) -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C ends the run after the step in flight; the second one at once."""
+    asked: list[int] = []
+
+    def on_interrupt(*_: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(1)
+        talk(invocation, "finishing this step; Ctrl-C again stops at once (run it again to go on)")
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _validate_command(number: int) -> click.Command:
+    @leaf(
+        "validate",
+        examples=(
+            (f"xgw phase{number} validate", "Measure every requirement on the live target."),
+            (f"xgw phase{number} validate -o json", "The evidence, for a machine."),
+        ),
+    )
+    @_only
+    def validate(invocation: Invocation, only: Wish) -> int:
+        """Measure the live target against every step's requirement and record the evidence. Changes nothing there."""
+        from xgw import runner
+        from xgw.cli import phase_screens
+        from xgw.planning import known_steps
+
+        command = f"phase{number} validate"
+        with opened(invocation, writing=command) as bench:
+            phase = phase_of(bench, number)
+            known_steps(phase, only)
+            with progress(invocation) as view:
+                work = runner.Bench(bench.target, bench.ledger, view)
+                run = runner.validate(work, phase, command=command, only=only)
+            show(invocation, phase_screens.run_report(run, bench.target, invocation.out))
+        return _conclude(run, number, applied=False)
+
+    return validate
+
+
+def _status_command(number: int) -> click.Command:
+    @leaf("status", examples=((f"xgw phase{number} status", "Where each step stands, and on what evidence."),))
+    def status(invocation: Invocation) -> int:
+        """Where each step of the phase stands on the target, with its newest evidence. Reads only."""
+        from xgw.cli import phase_screens
+        from xgw.planning import plan as make_plan
+
+        with opened(invocation) as bench:
+            planned = make_plan(bench.target, bench.ledger, phase_of(bench, number))
+            attempts = bench.ledger.latest(bench.target.id)
+            show(invocation, phase_screens.status_report(planned, attempts, bench.target))
+        return ExitCode.OK
+
+    return status
+
+
+def _rollback_command(number: int) -> click.Command:
+    @leaf(
+        "rollback",
+        examples=(
+            (f"xgw phase{number} rollback", "Put every step of the phase back, newest first."),
+            (f"xgw phase{number} rollback --only {number}.1", "One step."),
+        ),
+    )
+    @_only
+    @_force
+    def rollback(invocation: Invocation, only: Wish, force: bool) -> int:
+        """Write back, from the ledger alone, what each step found: values first seen, traffic form and all.
+
+        A field that somebody changed since is drift: it is refused and named, unless --force."""
+        from xgw.planning import known_steps
+
+        command = f"phase{number} rollback"
+        with opened(invocation, writing=command) as bench:
+            phase = phase_of(bench, number)
+            known_steps(phase, only)
+            wanted = {step.id for step in phase.steps if not only or step.id in only}
+            return put_back(invocation, bench, wanted, command, force)
+
+    return rollback
+
+
+def put_back(invocation: Invocation, bench: Opened, wanted: set[str], command: str, force: bool, run: int = 0) -> int:
+    """Revert the newest attempts at the wanted steps (of one run, when given) and show how it went."""
+    from xgw import runner
+    from xgw.cli import phase_screens
+    from xgw.plan import steps
+
+    attempts = [a for a in bench.ledger.latest(bench.target.id).values() if a.step in wanted and run in (0, a.run)]
+    attempts = [attempt for attempt in attempts if attempt.state != "reverted"]
+    if bench.careful and attempts:
+        named = ", ".join(sorted(attempt.step for attempt in attempts))
+        confirm(invocation, f"{bench.careful} Put back {named}?")
+    with progress(invocation) as view:
+        work = runner.Bench(bench.target, bench.ledger, view)
+        result = runner.revert(work, steps(bench.target.settings), attempts, command=command, force=force)
+    show(invocation, phase_screens.run_report(result, bench.target, invocation.out))
+    if not result.steps:
+        talk(invocation, "Nothing to put back.")
+    return result.exit_code
+
+
+def _conclude(run: Run, number: int, *, applied: bool = True) -> int:
+    """The exit code; a run that did not end well says so as a fault: error, cause, fix."""
+    bad = next(
+        (r for r in run.steps if r.outcome.value in ("rejected", "unproven") or r.reason.startswith("blocked")), None
+    )
+    evidence = next((e for e in bad.evidence if e.verdict.value != "passed"), None) if bad else None
+    cause = (
+        f"{evidence.probe}: {evidence.measured}; expected {evidence.expected}"
+        if evidence
+        else bad.reason
+        if bad
+        else ""
+    )
+    if bad and run.exit_code is ExitCode.MISSED:
+        message = "its check failed; its change is undone" if applied else "the requirement does not hold"
+        fix = f"evidence: xgw history show {run.id}" if applied else f"xgw phase{number} apply"
+        raise Missed(f"step {bad.step.id}: {message}", cause=cause, fix=fix)
+    if bad and run.exit_code is ExitCode.UNPROVEN:
+        fix = f"xgw phase{number} apply goes on from here; evidence: xgw history show {run.id}"
+        message = "blocked" if bad.reason.startswith("blocked") else "not proven, so nothing more was promoted"
+        raise Unproven(f"step {bad.step.id}: {message}", cause=cause, fix=fix)
+    return run.exit_code
+
+
+VERBS: dict[str, tuple[Callable[[int], Any], str]] = {
+    "plan": (_plan_command, "What would change, and why. Reads only."),
+    "apply": (_apply_command, "Carry it out, each step proven before it gets traffic."),
+    "validate": (_validate_command, "Measure every requirement on the live target."),
+    "status": (_status_command, "Where each step stands, and on what evidence."),
+    "rollback": (_rollback_command, "Put the phase back as it was found."),
+}
+
+phase1 = PhaseGroup(1, "critical fixes")

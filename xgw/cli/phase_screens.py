@@ -1,0 +1,172 @@
+"""What the phase commands show: plans, runs and standings as reports. Text is made here, formats in `xgw.report`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from xgw.report import Cell, Report, Sign, Style, duration, relative, render, safe, symbol
+
+if TYPE_CHECKING:
+    from xgw.ledger import Attempt
+    from xgw.planning import PhasePlan, StepPlan
+    from xgw.runner import Run
+    from xgw.target import Target
+
+_SIGNS: Mapping[str, Sign] = {
+    "change": "change",
+    "measure": "change",
+    "resume": "change",
+    "holds": "ok",
+    "blocked": "warn",
+    "pinned": "fail",
+    "drift": "fail",
+    "skipped": "skip",
+    "validated": "ok",
+    "rejected": "fail",
+    "unproven": "warn",
+    "reverted": "skip",
+}
+
+
+def plan_report(planned: PhasePlan, target: Target, style: Style) -> Report:
+    """One row per field that would be written; one per step where nothing would."""
+    rows = [row for found in planned.steps for row in _plan_rows(found, symbol("to", style))]
+    counted = {state: sum(found.state == state for found in planned.steps) for state in _SIGNS}
+    revisions = sum(len(found.deltas) for found in planned.steps if found.state == "change")
+    change = counted["change"] + counted["measure"] + counted["resume"]
+    foot = f"Plan: {change} to change, {counted['blocked'] + counted['pinned'] + counted['drift']} blocked, "
+    foot += f"{counted['holds']} hold.  New revisions: {revisions}; each gets traffic only after its checks pass."
+    return Report(
+        "phase-plan",
+        ("step", "", "service", "field", "change", "why"),
+        rows,
+        head=(_title(planned, target), ""),
+        foot=("", foot),
+        data=_plan_data(planned),
+    )
+
+
+def plan_text(planned: PhasePlan, target: Target, style: Style) -> str:
+    """The plan as people read it."""
+    return render(plan_report(planned, target, style), "table", style)
+
+
+def _title(planned: PhasePlan, target: Target) -> str:
+    environment = target.settings.environment
+    return f"Phase {planned.phase.number}  {planned.phase.title}    target {safe(target.label)}   environment {environment}"
+
+
+def _plan_rows(found: StepPlan, arrow: str) -> list[tuple[Any, ...]]:
+    word = Cell(found.state, _SIGNS[found.state])
+    if not found.deltas or found.state in ("skipped", "resume"):
+        return [(found.step.id, word, "", found.step.title, "", found.reason)]
+    rows: list[tuple[Any, ...]] = []
+    for delta in found.deltas:
+        for change in delta.fields:
+            before = _short(change.before) if change.before is not None else "not set"
+            text = f"{before} {arrow} {_short(change.after or 'not set')}"
+            name = change.field.removeprefix("env.")
+            first = not rows
+            why = (found.reason or ", ".join(found.step.requirements)) if first else ""
+            rows.append((found.step.id if first else "", word if first else "", delta.role, name, text, why))
+    rows += [("", "", found.role, "", "", f"fix: {found.fix}") for found in found.blocked]
+    return rows
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= 34 else f"{value[:31]}..."
+
+
+def _plan_data(planned: PhasePlan) -> dict[str, Any]:
+    return {
+        "phase": planned.phase.number,
+        "target": planned.target,
+        "changes": planned.changes,
+        "steps": [
+            {
+                "step": found.step.id,
+                "title": found.step.title,
+                "state": found.state,
+                "reason": found.reason,
+                "requirements": list(found.step.requirements),
+                "writes": [
+                    {"service": delta.role, "field": change.field, "before": change.before, "after": change.after}
+                    for delta in found.deltas
+                    for change in delta.fields
+                ],
+                "blocked": [{"service": b.role, "reason": b.reason, "fix": b.fix} for b in found.blocked],
+            }
+            for found in planned.steps
+        ],
+    }
+
+
+def next_after_plan(planned: PhasePlan) -> str:
+    """What to type next."""
+    name = f"xgw phase{planned.phase.number}"
+    if not planned.changes and not any(found.state == "measure" for found in planned.steps):
+        return f"Next: {name} status"
+    return f"Next: {name} apply        or  {name} apply --only {planned.steps[0].step.id}"
+
+
+def run_report(run: Run, target: Target, style: Style) -> Report:
+    """One row per step: its outcome, and what its last reading said."""
+    rows = []
+    for result in run.steps:
+        last = [e for e in result.evidence if e.verdict.value != "passed"] or list(result.evidence)
+        reading = last[-1] if last else None
+        measured = f"{reading.probe}: {reading.measured}" if reading else result.reason
+        outcome = "reverted" if result.reason == "put back" else result.outcome.value
+        seconds = duration(result.seconds) if result.seconds else ""
+        rows.append((result.step.id, Cell(outcome, _SIGNS[outcome]), result.step.title, measured, seconds))
+    held = sum(result.reason == "holds already" for result in run.steps)
+    foot = f"Run {run.id}  {run.command}  target {safe(target.label)}  {duration(run.seconds)}"
+    if not run.id:
+        foot = f"No changes. {held} of {len(run.steps)} steps already hold." if held else "No changes."
+    return Report("run", ("step", "outcome", "title", "measured", "time"), rows, foot=("", foot), data=_run_data(run))
+
+
+def _run_data(run: Run) -> dict[str, Any]:
+    return {
+        "run": run.id,
+        "command": run.command,
+        "exit_code": int(run.exit_code),
+        "seconds": run.seconds,
+        "steps": [
+            {
+                "step": result.step.id,
+                "outcome": result.outcome.value,
+                "reason": result.reason,
+                "seconds": round(result.seconds, 3),
+                "evidence": [evidence.to_json() for evidence in result.evidence],
+            }
+            for result in run.steps
+        ],
+    }
+
+
+def status_report(planned: PhasePlan, attempts: Mapping[str, Attempt], target: Target) -> Report:
+    """One row per step: what apply would do, and the newest evidence."""
+    rows, data = [], []
+    for found in planned.steps:
+        attempt = attempts.get(found.step.id)
+        newest = attempt.evidence[-1] if attempt and attempt.evidence else None
+        measured = f"{newest['probe']}: {newest['measured']}" if newest else "never measured"
+        when = relative(datetime.fromisoformat(str(newest["at"])), datetime.now(UTC)) if newest else ""
+        state = "validated" if found.state == "holds" else found.state
+        run = attempt.run if attempt else None
+        words = {"change": "not applied", "measure": "unproven"}.get(state, state)
+        rows.append((found.step.id, Cell(words, _SIGNS[state]), found.step.title, measured, when, run))
+        data.append(
+            {
+                "step": found.step.id,
+                "state": state,
+                "reason": found.reason,
+                "run": run,
+                "evidence": dict(newest) if newest else None,
+            }
+        )
+    columns = ("step", "state", "title", "newest evidence", "when", "run")
+    return Report("phase-status", columns, rows, head=(_title(planned, target), ""), data=data)
