@@ -11,7 +11,7 @@ from pathlib import Path
 from xgw.local.front_door import FrontDoor
 from xgw.local.images import Program, resolve
 from xgw.local.in_flight import InFlight
-from xgw.local.instances import Route, RevisionSpec
+from xgw.local.instances import RevisionSpec, Route
 from xgw.local.log_store import FileLogStore
 from xgw.local.metric_store import FileMetricStore
 from xgw.local.slot import Timing
@@ -85,6 +85,6 @@ async def stage(home: Path, timing: Timing = QUICK) -> AsyncIterator[Stage]:
 async def eventually(check, timeout_s: float = 5.0):
     """Wait until `check()` is true, and give its value."""
     async with asyncio.timeout(timeout_s):
-        while not (value := check()):
+        while not (value := check()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     return value

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import formatdate
 
+from xgw.local.connection import Connection, HeadTooLarge
 from xgw.local.http_wire import (
     LAST_CHUNK,
     ChunkReader,
@@ -27,7 +28,6 @@ from xgw.local.http_wire import (
 )
 from xgw.local.slot import Place
 from xgw.local.upstreams import Upstreams
-from xgw.local.wire import HeadTooLarge, Wire
 
 REPLAYABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 LONG_IDLE_S, SHORT_IDLE_S = 60.0, 1.0
@@ -61,12 +61,12 @@ class Ended:
 class Exchange:
     """Carries one request. Use it once."""
 
-    def __init__(self, client: Wire, request: Request, place: Place, pool: Upstreams) -> None:
+    def __init__(self, client: Connection, request: Request, place: Place, pool: Upstreams) -> None:
         self._client = client
         self._request = request
         self._place = place
         self._pool = pool
-        self._upstream: Wire | None = None
+        self._upstream: Connection | None = None
         self._pumping: asyncio.Task[None] | None = None
         self._sent = True
         self._status = 0
@@ -146,7 +146,7 @@ class Exchange:
             return None
         return self._client.take(length)
 
-    async def _ask(self, body: bytes | None) -> tuple[Wire, bytes]:
+    async def _ask(self, body: bytes | None) -> tuple[Connection, bytes]:
         """Send the request and wait for the first head of the answer."""
         replayable = body is not None and self._request.method in REPLAYABLE and not self._request.websocket
         head = self._head()
@@ -186,7 +186,7 @@ class Exchange:
         sent += _framing_fields(request.framing)
         return encode(b"%b %b HTTP/1.1" % (request.method, request.target), sent)
 
-    async def _pump(self, upstream: Wire) -> None:
+    async def _pump(self, upstream: Connection) -> None:
         """The rest of the request body, as the client sends it and the instance takes it."""
         try:
             async for piece in _body(self._client, self._request.framing):
@@ -205,7 +205,7 @@ class Exchange:
 
     # -- the answer -----------------------------------------------------------------------------------------------
 
-    async def _answer(self, upstream: Wire, response: Response) -> bool:
+    async def _answer(self, upstream: Connection, response: Response) -> bool:
         """Relay a final answer; True when the client's connection can carry another request."""
         request = self._request
         has = has_body(request.method, response.status)
@@ -244,7 +244,7 @@ class Exchange:
             headers.append((b"Connection", b"close"))
         return encode(b"HTTP/1.1 %d %b" % (response.status, response.reason), headers)
 
-    async def _tunnel(self, upstream: Wire, head: bytes) -> bool:
+    async def _tunnel(self, upstream: Connection, head: bytes) -> bool:
         """After the instance has agreed to a WebSocket: bytes both ways until one side ends."""
         self._status = 101
         self._client.on_gone = None
@@ -266,28 +266,28 @@ def _framing_fields(framing: Framing) -> list[tuple[bytes, bytes]]:
     return [] if framing.length is None else [(b"Content-Length", b"%d" % framing.length)]
 
 
-async def _body(wire: Wire, framing: Framing, *, to_the_end: bool = False) -> AsyncIterator[bytes]:
+async def _body(connection: Connection, framing: Framing, *, to_the_end: bool = False) -> AsyncIterator[bytes]:
     """The payload of a body, piece by piece as it arrives. Raises EOFError when the connection ends before it does."""
     left = framing.length or 0
     chunks = ChunkReader() if framing.chunked else None
     while to_the_end or left or (chunks is not None and not chunks.done):
-        data = await wire.some()
+        data = await connection.some()
         if not data:
             if to_the_end:
                 return
             raise EOFError
         if chunks is not None:
             data = chunks.feed(data)
-            wire.untake(chunks.rest)
+            connection.untake(chunks.rest)
         elif not to_the_end:
-            wire.untake(data[left:])
+            connection.untake(data[left:])
             data = data[:left]
             left -= len(data)
         if data:
             yield data
 
 
-async def _copy(source: Wire, sink: Wire) -> None:
+async def _copy(source: Connection, sink: Connection) -> None:
     try:
         while data := await source.some():
             await sink.send(data)

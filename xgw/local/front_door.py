@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xgw.local.connection import Connection, HeadTooLarge
 from xgw.local.exchange import Exchange, refusal
 from xgw.local.http_wire import Malformed, Request, parse_request
 from xgw.local.in_flight import InFlight
@@ -21,7 +22,6 @@ from xgw.local.slot import Place
 from xgw.local.stores import MetricStore
 from xgw.local.upstreams import Upstreams
 from xgw.local.weights import Weights
-from xgw.local.wire import HeadTooLarge, Wire
 
 IDLE_S = 75.0
 """A client's connection without a whole request head is closed after this time."""
@@ -58,7 +58,7 @@ class FrontDoor:
         self._pool = Upstreams()
         self._routing: dict[str, Routing] = {}
         self._servers: dict[Key, asyncio.Server] = {}
-        self._connections: dict[asyncio.Task[None], Wire] = {}
+        self._connections: dict[asyncio.Task[None], Connection] = {}
 
     def claim(self) -> None:
         """Take every port promised before. Raises XgwError, which names the port, when one cannot be had."""
@@ -97,8 +97,8 @@ class FrontDoor:
         """Stop listening and cut all connections."""
         for key in list(self._servers):
             self._servers.pop(key).close()
-        for wire in list(self._connections.values()):
-            wire.abort()
+        for connection in list(self._connections.values()):
+            connection.abort()
         if self._connections:
             await asyncio.wait(list(self._connections), timeout=2)
         self._pool.close()
@@ -110,16 +110,16 @@ class FrontDoor:
         sock = self._ports.listening(*key)
         loop = asyncio.get_running_loop()
         self._servers[key] = await loop.create_server(
-            lambda: Wire(lambda wire: self._accepted(wire, key)), sock=sock, backlog=512
+            lambda: Connection(lambda connection: self._accepted(connection, key)), sock=sock, backlog=512
         )
 
     def _close(self, key: Key) -> None:
         self._servers.pop(key).close()
         self._ports.release(*key)
 
-    def _accepted(self, wire: Wire, key: Key) -> None:
-        task = asyncio.create_task(self._serve(wire, key))
-        self._connections[task] = wire
+    def _accepted(self, connection: Connection, key: Key) -> None:
+        task = asyncio.create_task(self._serve(connection, key))
+        self._connections[task] = connection
         task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
@@ -127,17 +127,17 @@ class FrontDoor:
         if not task.cancelled() and (error := task.exception()) is not None:
             task.get_loop().call_exception_handler({"message": "front door connection failed", "exception": error})
 
-    async def _serve(self, wire: Wire, key: Key) -> None:
+    async def _serve(self, connection: Connection, key: Key) -> None:
         """All requests of one connection, one after the other."""
         loop = asyncio.get_running_loop()
         keep = True
         while keep:
-            timer = loop.call_later(IDLE_S, wire.abort)
+            timer = loop.call_later(IDLE_S, connection.abort)
             try:
-                head = await wire.head()
+                head = await connection.head()
                 request = parse_request(head) if head else None
             except (Malformed, HeadTooLarge) as problem:
-                await _refuse(wire, 431 if isinstance(problem, HeadTooLarge) else 400)
+                await _refuse(connection, 431 if isinstance(problem, HeadTooLarge) else 400)
                 return
             except EOFError:
                 return
@@ -145,34 +145,34 @@ class FrontDoor:
                 timer.cancel()
             if request is None:
                 return
-            keep = await self._one(wire, key, request)
+            keep = await self._one(connection, key, request)
 
-    async def _one(self, wire: Wire, key: Key, request: Request) -> bool:
+    async def _one(self, connection: Connection, key: Key, request: Request) -> bool:
         service, tag = key
         routing = self._routing.get(service)
         # From the pick to the count there is no await: a revision that loses its routes has all its requests counted.
         revision = None if routing is None else routing.tags.get(tag) if tag else routing.weights.pick()
         if revision is None:
-            await _refuse(wire, 404)
+            await _refuse(connection, 404)
             return False
         place = self._place(revision)
         if place is None:
             self._metrics.add_request(service, revision, "5xx", 0.0)
-            await _refuse(wire, 503)
+            await _refuse(connection, 503)
             return False
         self._in_flight.enter(revision)
         began = time.monotonic()
         try:
-            ended = await Exchange(wire, request, place, self._pool).run()
+            ended = await Exchange(connection, request, place, self._pool).run()
         finally:
             self._in_flight.leave(revision)
         self._metrics.add_request(service, revision, f"{ended.status // 100}xx", (time.monotonic() - began) * 1000)
         return ended.keep
 
 
-async def _refuse(wire: Wire, status: int) -> None:
+async def _refuse(connection: Connection, status: int) -> None:
     try:
-        await wire.send(refusal(status))
+        await connection.send(refusal(status))
     except OSError:
         return
-    wire.close_politely()
+    connection.close_politely()

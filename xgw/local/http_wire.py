@@ -25,7 +25,7 @@ _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;[^\r\n\x00]*)?\Z")
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*\Z")
 
 
-class Malformed(Exception):  # noqa: N818  a finding about the peer
+class Malformed(Exception):
     """The message is not HTTP/1.1, or can be read in two ways."""
 
 

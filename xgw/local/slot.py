@@ -1,11 +1,11 @@
 """What the supervisor knows of one revision: its state, the moves between states, and the facts shown to others.
 
 starting    the first process has not listened yet   -> serving | (gone: the start failed)
-serving     listens; requests may be sent            -> restarting (it ended) | stopping
+serving     listens; requests may be sent            -> restarting (it ended) | draining | stopping
 restarting  it ended and is started again, later and
             later the sooner it ends                 -> serving | stopping
-stopping    requests in flight end, then SIGTERM,
-            after the grace SIGKILL                  -> (gone)
+draining    told to stop; requests in flight end     -> stopping | serving (started again before it stopped)
+stopping    SIGTERM, after the grace SIGKILL         -> (gone)
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ class State(StrEnum):
     STARTING = "starting"
     SERVING = "serving"
     RESTARTING = "restarting"
+    DRAINING = "draining"
     STOPPING = "stopping"
 
 
 MOVES: Mapping[State, frozenset[State]] = {
     State.STARTING: frozenset({State.SERVING, State.STOPPING}),
-    State.SERVING: frozenset({State.RESTARTING, State.STOPPING}),
+    State.SERVING: frozenset({State.RESTARTING, State.DRAINING, State.STOPPING}),
     State.RESTARTING: frozenset({State.SERVING, State.STOPPING}),
+    State.DRAINING: frozenset({State.SERVING, State.STOPPING}),
     State.STOPPING: frozenset(),
 }
 
@@ -91,7 +93,7 @@ class Slot:
     started: asyncio.Future[StartResult] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     stopped: asyncio.Future[None] | None = None
     alive: asyncio.Task[None] | None = None
-    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    draining: asyncio.Task[None] | None = None
 
     def move(self, to: State) -> None:
         """Change the state. A move that is not in the table is a mistake of the supervisor."""
@@ -100,8 +102,8 @@ class Slot:
             self.state = to
 
     def is_stopping(self) -> bool:
-        """True from the first request to stop on."""
-        return self.state is State.STOPPING
+        """True from the request to stop on, unless it is called off."""
+        return self.state in (State.DRAINING, State.STOPPING)
 
     def shown(self) -> Running:
         """The facts for others."""

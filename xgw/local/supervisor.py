@@ -9,8 +9,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,24 +60,37 @@ class Supervisor:
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self, revision: RevisionSpec) -> StartResult:
-        """See the protocol. A revision that is just being stopped is first stopped, then started anew."""
+        """See the protocol. One that is draining is kept; one that is already being stopped is stopped, then started."""
         while (slot := self._slots.get(revision.name)) is not None and slot.is_stopping():
-            await self.stop(revision.name)
+            if slot.draining is not None and slot.alive is not None and not slot.alive.done():
+                slot.draining.cancel()
+                slot.draining = None
+                slot.move(State.SERVING)
+            else:
+                await self._end(slot)
         if slot is None:
             program = self._resolve(revision.image)
             if program is None:
                 return StartResult(False, CONTAINER_MISSING, f"Image '{revision.image}' not found.")
             slot = self._slots[revision.name] = Slot(revision, program)
             slot.alive = self._task(self._keep_alive(slot))
-            slot.alive.add_done_callback(lambda task: _answered(slot, task))
+            slot.alive.add_done_callback(partial(_answered, slot))
         if self._looking is None:
             self._looking = self._task(self._look())
         return await asyncio.shield(slot.started)
 
     async def stop(self, revision: str) -> None:
-        """See the protocol. From now on no new request goes to the revision; those in flight may end first, for at most
-        the revision's request timeout; then SIGTERM, and SIGKILL after the grace."""
-        await self._stop(revision, hurry=False)
+        """See the protocol. No new request is sent to the revision from now on. When it still answers some, this returns
+        at once and the instance is stopped when they have ended, or after the revision's request timeout; until then
+        `start` keeps it. When it answers none, this returns when the instance is gone."""
+        slot = self._slots.get(revision)
+        if slot is None or slot.state is State.DRAINING:
+            return
+        if slot.state is State.SERVING and self._in_flight.count(revision):
+            slot.move(State.DRAINING)
+            slot.draining = self._task(self._drain(slot))
+            return
+        await self._end(slot)
 
     def running(self) -> Mapping[str, Running]:
         """Every revision that has an instance or is about to have one."""
@@ -92,7 +105,7 @@ class Supervisor:
 
     async def close(self) -> None:
         """Stop everything in parallel, without waiting for requests: takes the grace and a moment at most."""
-        await asyncio.gather(*(self._stop(name, hurry=True) for name in list(self._slots)))
+        await asyncio.gather(*(self._end(slot) for slot in list(self._slots.values())))
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait([self._looking])
@@ -157,24 +170,23 @@ class Supervisor:
             self._say(slot, "WARNING" if status >= 0 else "ERROR", words)
         return words
 
-    async def _stop(self, revision: str, *, hurry: bool) -> None:
-        slot = self._slots.get(revision)
-        if slot is None:
-            return
-        if hurry:
-            slot.hurry.set()
+    async def _drain(self, slot: Slot) -> None:
+        await self._in_flight.drained(slot.spec.name, slot.spec.timeout_s)
+        slot.draining = None
+        await self._end(slot)
+
+    async def _end(self, slot: Slot) -> None:
+        """Stop the slot's instance and forget the slot; returns when that is done, whoever asked first."""
         if slot.stopped is None:
             slot.stopped = asyncio.get_running_loop().create_future()
             slot.move(State.STOPPING)
-            self._task(self._end(slot))
+            if slot.draining is not None:
+                slot.draining.cancel()
+            self._task(self._bring_to_end(slot))
         await asyncio.shield(slot.stopped)
 
-    async def _end(self, slot: Slot) -> None:
+    async def _bring_to_end(self, slot: Slot) -> None:
         name = slot.spec.name
-        waits = [self._task(self._drain(slot)), self._task(_wait(slot.hurry))]
-        _, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for task in left:
-            task.cancel()
         if slot.alive is not None:
             slot.alive.cancel()
             await asyncio.wait([slot.alive])
@@ -186,9 +198,6 @@ class Supervisor:
             slot.started.set_result(StartResult(False, HEALTH_CHECK_CONTAINER_ERROR, f"Revision '{name}' was stopped."))
         assert slot.stopped is not None
         slot.stopped.set_result(None)
-
-    async def _drain(self, slot: Slot) -> None:
-        await self._in_flight.drained(slot.spec.name, slot.spec.timeout_s)
 
     async def _terminate(self, process: Process) -> None:
         process.terminate()
@@ -247,8 +256,3 @@ def _answered(slot: Slot, task: asyncio.Task[None]) -> None:
         _log.error("looking after %s failed", slot.spec.name, exc_info=error)
         if not slot.started.done():
             slot.started.set_result(StartResult(False, HEALTH_CHECK_CONTAINER_ERROR, f"xgw.local failed: {error!r}"))
-
-
-async def _wait(event: asyncio.Event) -> None:
-    with suppress(asyncio.CancelledError):
-        await event.wait()

@@ -15,14 +15,14 @@ READ_AHEAD = 256 * 1024
 WRITE_AHEAD = 256 * 1024
 
 
-class HeadTooLarge(Exception):  # noqa: N818  a finding about the peer
+class HeadTooLarge(Exception):
     """The head did not end within HEAD_CAP bytes."""
 
 
-class Wire(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One connection. `gone` is true when the peer has closed it; what arrived before can still be read."""
 
-    def __init__(self, accepted: Callable[[Wire], None] | None = None) -> None:
+    def __init__(self, accepted: Callable[[Connection], None] | None = None) -> None:
         self.buffer = bytearray()
         self.gone = False
         self.lost = False
@@ -174,7 +174,7 @@ class Wire(asyncio.Protocol):
             on_gone()
 
 
-async def connect(host: str, port: int) -> Wire:
+async def connect(host: str, port: int) -> Connection:
     """A connection to a server. Raises OSError when there is none."""
-    _, wire = await asyncio.get_running_loop().create_connection(Wire, host, port)
-    return wire
+    _, connection = await asyncio.get_running_loop().create_connection(Connection, host, port)
+    return connection
