@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 15.0
 
-OUTCOME_SIGNS = {"validated": "ok", "rejected": "fail", "unproven": "warn", "skipped": "skip"}
+OUTCOME_SIGNS = {"validated": "ok", "rejected": "fail", "unproven": "warn", "skipped": "skip", "reverted": "skip"}
 """Outcome of a step -> the sign in front of its line. An outcome not named here gets "warn"."""
 
 

@@ -100,9 +100,11 @@ class Revision:
 
 @dataclass(frozen=True)
 class LogLine:
-    """One log entry. `payload` is a mapping for structured lines and a string for plain text ones."""
+    """One log entry. `payload` is a mapping for structured lines and a string for plain text ones; `status` is the HTTP
+    status of the request it is about, 0 when it is about none."""
 
     at: datetime
     severity: str
     revision: str
     payload: Mapping[str, object] | str
+    status: int = 0

@@ -258,8 +258,14 @@ def _recorded(bench: Bench, command: str) -> Iterator[_Open]:
     faults.reach("run-recorded")
     try:
         yield run
-    except (XgwError, KeyboardInterrupt) as fault:
-        error = getattr(fault, "message", "interrupted")
+    except BaseException as fault:
+        error = (
+            fault.message
+            if isinstance(fault, XgwError)
+            else "interrupted"
+            if isinstance(fault, KeyboardInterrupt)
+            else repr(fault)
+        )
         raise
     finally:
         steps = [{"step": r.step.id, "outcome": r.outcome.value, "reason": r.reason} for r in run.ended]

@@ -63,7 +63,7 @@ def _service(invocation: Invocation, bench: Opened, role: str, to: str, command:
     if dry_run:
         preview = ("", f"Would move 100% {planned.origin} -> {planned.to.name}.")
         data = {"from": planned.origin, "to": planned.to.name, "undoes": list(planned.undoes), "done": False}
-        show(invocation, Report("rollback", columns, rows, foot=foot, data=data))
+        show(invocation, Report("rollback", columns, rows, foot=preview, data=data))
         return ExitCode.OK
     if bench.careful:
         confirm(

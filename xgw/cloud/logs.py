@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from google.cloud.logging_v2 import types
 from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
-from google.cloud.logging_v2.types import ListLogEntriesRequest
+from google.logging.type.log_severity_pb2 import LogSeverity
+from google.protobuf import json_format
 
 from xgw.cloud.channel import Address, client
 from xgw.cloud.faults import as_ours
@@ -34,7 +36,7 @@ class LogDoor:
         ]
         terms += [f'resource.labels.revision_name="{revision}"'] if revision else []
         terms += [f'textPayload:"{contains}"'] if contains else []
-        request = ListLogEntriesRequest(
+        request = types.ListLogEntriesRequest(
             resource_names=[f"projects/{self._project}"],
             filter=" AND ".join(terms),
             order_by="timestamp asc",
@@ -50,5 +52,12 @@ class LogDoor:
 
 
 def _line(entry: Any) -> LogLine:
-    payload = dict(entry.json_payload) if entry.json_payload else str(entry.text_payload)
-    return LogLine(entry.timestamp, entry.severity.name, entry.resource.labels.get("revision_name", ""), payload)
+    raw = types.LogEntry.pb(entry)
+    structured = json_format.MessageToDict(raw.json_payload) if raw.HasField("json_payload") else None
+    return LogLine(
+        at=entry.timestamp,
+        severity=LogSeverity.Name(int(entry.severity)),
+        revision=entry.resource.labels.get("revision_name", ""),
+        payload=str(entry.text_payload) if structured is None else structured,
+        status=int(entry.http_request.status) if entry.http_request else 0,
+    )

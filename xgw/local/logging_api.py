@@ -78,8 +78,23 @@ def entry(record: LogRecord, home: Place) -> Message:
     if isinstance(record.payload, str):
         message.text_payload = record.payload
     else:
-        json_format.ParseDict(dict(record.payload), message.json_payload)
+        fields = dict(record.payload)
+        for name, attribute in _LIFTED.items():
+            if name in fields:
+                lifted = {attribute: fields.pop(name)}
+                json_format.ParseDict(lifted, message, ignore_unknown_fields=True)
+        json_format.ParseDict(fields, message.json_payload)
     return message
+
+
+_LIFTED = {
+    "httpRequest": "httpRequest",
+    "logging.googleapis.com/trace": "trace",
+    "logging.googleapis.com/spanId": "spanId",
+    "logging.googleapis.com/trace_sampled": "traceSampled",
+}
+"""Fields of a structured line that Cloud Logging takes out of jsonPayload into the entry (Cloud Logging docs: structured
+logging, special fields). `severity` and `time` are read where the line is captured."""
 
 
 def revision_labels(home: Place, service: str, revision: str) -> dict[str, str]:
