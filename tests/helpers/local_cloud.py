@@ -35,6 +35,7 @@ class InstancesInMemory:
         self.journal = journal
         self.gate = asyncio.Event()
         self.refuse: set[str] = set()
+        self.fail_all = False
 
     async def start(self, revision: RevisionSpec) -> StartResult:
         self.journal.append(("start", revision.name))
@@ -44,7 +45,7 @@ class InstancesInMemory:
             await self.gate.wait()
         if "missing" in revision.image:
             return StartResult(False, CONTAINER_MISSING)
-        if "crash" in revision.image or revision.name in self.refuse:
+        if self.fail_all or "crash" in revision.image or revision.name in self.refuse:
             return StartResult(False, HEALTH_CHECK_CONTAINER_ERROR)
         self.up[revision.name] = revision
         return StartResult(True)
