@@ -80,6 +80,11 @@ class Service:
         return tuple(Share(share.revision or self.latest_ready, share.percent) for share in self.serving if share.percent)
 
     @property
+    def main(self) -> str:
+        """The revision that answers the largest share of the requests; empty when none does."""
+        return max(self.holding, key=lambda share: share.percent).revision or "" if self.holding else ""
+
+    @property
     def tags(self) -> dict[str, Share]:
         """The observed tag targets by tag; each one's `uri` is where that revision answers without traffic."""
         return {share.tag: share for share in self.serving if share.tag}

@@ -9,7 +9,7 @@ whose values are gone with it is marked undone.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xgw import faults
@@ -40,10 +40,10 @@ def previous(target: Target, ledger: Ledger, role: str, to: str = "") -> Rollbac
     no such record, to the newest older ready revision. Raises NotFound or Refused with what could be meant. Reads only."""
     service = target.service(role)
     revisions = {revision.name: revision for revision in target.revisions(role)}
-    serving = service.holding[0].revision or "" if service.holding else ""
+    serving = service.main
     if not to and (unfinished := _unfinished(ledger, target, role)):
         serving, to = unfinished
-    wanted = to or _served_before(ledger, target, role, serving) or _older(list(revisions.values()), serving)
+    wanted = to or _served_before(ledger, target, role, serving, revisions)
     if wanted not in revisions:
         near = ", ".join(sorted(revisions, reverse=True)[:5]) or "none"
         message = (
@@ -94,7 +94,8 @@ def release(target: Target, ledger: Ledger, role: str, *, command: str) -> Servi
     run = ledger.append("run", target=target.id, body={"command": command, "who": who()}).run
     ledger.append("pin", target=target.id, run=run, body={"role": role, "from": "", "to": ""})
     after = target.run.update(service.name, traffic=(*LATEST, *_tags(service)))
-    ledger.append("run-end", target=target.id, run=run, body={"exit": 0, "seconds": 0, "steps": []})
+    body = {"exit": 0, "seconds": 0, "steps": [], "serving": {role: after.main}}
+    ledger.append("run-end", target=target.id, run=run, body=body)
     return after
 
 
@@ -111,23 +112,39 @@ def _unfinished(ledger: Ledger, target: Target, role: str) -> tuple[str, str] | 
     return next(((str(r.body["from"]), str(r.body["to"])) for r in last if r.run not in ended and r.body["to"]), None)
 
 
-def _served_before(ledger: Ledger, target: Target, role: str, serving: str) -> str:
-    """The revision that the record says served before `serving` came: a step replaced it, or a rollback left it."""
-    before = ""
-    for record in ledger.records(target=target.id):
-        if record.kind == "intended":
-            for delta in record.body["deltas"]:
-                if delta["role"] == role and delta["revision"] == serving:
-                    before = str(delta["old"])
-        elif record.kind == "pin" and record.body["role"] == role and record.body["to"] == serving:
-            before = str(record.body["from"])
-    return before
+def _served_before(ledger: Ledger, target: Target, role: str, serving: str, revisions: Mapping[str, Revision]) -> str:
+    """The revision that served before `serving`, by the record; a revision that only ever was a candidate never counts.
 
-
-def _older(revisions: Sequence[Revision], serving: str) -> str:
-    created = next((revision.created for revision in revisions if revision.name == serving), None)
-    older = [item for item in revisions if item.ready and created and item.created < created]
+    Where the record knows nothing of it (deployed by other means): the newest older ready revision."""
+    served, candidates = _serving_history(ledger, target, role)
+    if serving in served:
+        before = [name for name in served[: len(served) - served[::-1].index(serving)] if name != serving]
+        if before:
+            return before[-1]
+    own = revisions.get(serving)
+    older = [
+        revision
+        for revision in revisions.values()
+        if own and revision.created < own.created and revision.ready and revision.name not in candidates - set(served)
+    ]
     return max(older, key=lambda revision: revision.created).name if older else ""
+
+
+def _serving_history(ledger: Ledger, target: Target, role: str) -> tuple[list[str], set[str]]:
+    """The revisions of a role in the order they came to serve, and all that were made as candidates."""
+    served: list[str] = []
+    candidates: set[str] = set()
+    for record in ledger.records(target=target.id):
+        body = record.body
+        names = [str(body["serving"][role])] if role in body.get("serving", {}) else []
+        if record.kind == "intended":
+            own = [delta for delta in body["deltas"] if delta["role"] == role]
+            candidates |= {str(delta["revision"]) for delta in own}
+            names = [str(delta["old"]) for delta in own if not delta["carried"]]
+        elif record.kind == "pin" and body["role"] == role:
+            names = [str(body["from"]), str(body["to"])]
+        served += [name for name in names if name and served[-1:] != [name]]
+    return served, candidates
 
 
 def _gone(ledger: Ledger, target: Target, role: str, to: Revision) -> list[Attempt]:

@@ -89,7 +89,7 @@ def _promote(job: Job) -> None:
         if percent < 100 and (verdict := probe(job, "live")) is not Verdict.PASSED:
             _reject(job, f"it did not hold at {percent}% of the traffic ({verdict})")
             return
-    job.move("promoted")
+    job.move("promoted", serving=_serving(job))
     faults.reach("promoted-recorded")
 
 
@@ -108,8 +108,13 @@ def put_back(job: Job) -> None:
     force = job.why.startswith("forced")
     for change, delta in reversed(job.pairs(carried=True)):
         change.revert(job.target, delta, force=force)
-    job.move("reverted")
+    job.move("reverted", serving=_serving(job))
     faults.reach("reverted-recorded")
+
+
+def _serving(job: Job) -> dict[str, str]:
+    """Role -> the revision that answers most requests now: what a later rollback means by "served before"."""
+    return {change.role: job.target.service(change.role).main for change, _ in job.pairs(carried=True)}
 
 
 STAGES: Mapping[str, Callable[[Job], None]] = {
