@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
@@ -60,7 +62,7 @@ def _position(token: str) -> tuple[datetime, int] | None:
     try:
         at, number = page_position(token).split(" ")
         return datetime.fromisoformat(at), int(number)
-    except ValueError:
+    except (ValueError, json_format.ParseError):
         invalid(f"page_token: {token!r} was not given out by this server.")
 
 
@@ -76,22 +78,35 @@ def entry(record: LogRecord, home: Place) -> Message:
     message.timestamp.FromDatetime(record.at)
     message.receive_timestamp.FromDatetime(record.at)
     if isinstance(record.payload, str):
-        message.text_payload = record.payload
+        # A lone surrogate, written as \ud800 by a program, cannot travel as UTF-8.
+        message.text_payload = record.payload.encode(errors="replace").decode()
     else:
-        fields = dict(record.payload)
-        for name, attribute in _LIFTED.items():
-            if name in fields:
-                lifted = {attribute: fields.pop(name)}
-                json_format.ParseDict(lifted, message, ignore_unknown_fields=True)
-        json_format.ParseDict(fields, message.json_payload)
+        _fill(message, record.payload)
     return message
 
 
-_LIFTED = {
-    "httpRequest": "httpRequest",
-    "logging.googleapis.com/trace": "trace",
-    "logging.googleapis.com/spanId": "spanId",
-    "logging.googleapis.com/trace_sampled": "traceSampled",
+def _fill(message: Message, payload: Mapping[str, object]) -> None:
+    """The special fields into the entry, the rest into jsonPayload. A program may print anything: a special field of the
+    wrong shape stays in jsonPayload, and what is not JSON (NaN) is told as text."""
+    fields = dict(payload)
+    for name, (attribute, shape) in _LIFTED.items():
+        if isinstance(fields.get(name), shape):
+            with suppress(ValueError, json_format.ParseError):
+                lifted = json_format.ParseDict({attribute: fields[name]}, _LogEntry(), ignore_unknown_fields=True)
+                message.MergeFrom(lifted)
+                del fields[name]
+    try:
+        json.dumps(fields, allow_nan=False)  # A Struct takes NaN, and then no client can turn it into JSON.
+        json_format.ParseDict(fields, message.json_payload)
+    except (ValueError, json_format.ParseError):
+        message.text_payload = json.dumps(fields)
+
+
+_LIFTED: Mapping[str, tuple[str, type]] = {
+    "httpRequest": ("httpRequest", Mapping),
+    "logging.googleapis.com/trace": ("trace", str),
+    "logging.googleapis.com/spanId": ("spanId", str),
+    "logging.googleapis.com/trace_sampled": ("traceSampled", bool),
 }
 """Fields of a structured line that Cloud Logging takes out of jsonPayload into the entry (Cloud Logging docs: structured
 logging, special fields). `severity` and `time` are read where the line is captured."""

@@ -15,7 +15,7 @@ Code = Literal[
 ]
 
 
-class Refusal(Exception):  # noqa: N818  a refusal is an answer, not a defect
+class Refusal(Exception):
     """A request that was looked at and not carried out. Nothing was changed."""
 
     def __init__(self, code: Code, message: str) -> None:

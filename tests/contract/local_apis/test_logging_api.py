@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from google.api_core import exceptions
 from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
 from google.cloud.logging_v2.types import ListLogEntriesRequest, LogEntry
+from google.protobuf import json_format
 
 from tests.helpers.local_cloud import LocalCloud
 
@@ -50,6 +52,35 @@ def test_a_structured_line_keeps_its_fields_and_severity(filled: LocalCloud):
         "revision_name": "shop-2",
         "configuration_name": "shop",
     }
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "kept"),
+    [
+        ({"httpRequest": {"status": 204}, "a": "b"}, 204, {"a": "b"}),
+        ({"httpRequest": {"status": 204, "colour": "blue"}}, 204, None),
+        ({"httpRequest": "nonsense"}, 0, {"httpRequest": "nonsense"}),
+        ({"httpRequest": {"status": "many"}, "a": "b"}, 0, {"httpRequest": {"status": "many"}, "a": "b"}),
+    ],
+)
+def test_special_fields_are_lifted_out_when_they_have_their_shape(cloud: LocalCloud, line, status, kept):
+    cloud.call(lambda: cloud.logs.append("shop", "shop-1", "INFO", line, AT))
+    (entry,) = entries(cloud, SHOP)
+    assert entry.http_request.status == status
+    struct = LogEntry.pb(entry).json_payload
+    assert json_format.MessageToDict(struct) == (kept or {})
+
+
+DEEP: dict = {}
+for _ in range(150):
+    DEEP = {"a": DEEP}
+
+
+@pytest.mark.parametrize("line", [{"ratio": float("nan")}, {"text": "\ud800"}, DEEP])
+def test_a_line_no_struct_can_hold_is_told_as_text(cloud: LocalCloud, line):
+    cloud.call(lambda: cloud.logs.append("shop", "shop-1", "INFO", line, AT))
+    (entry,) = entries(cloud, SHOP)
+    assert entry.text_payload == json.dumps(line)
 
 
 @pytest.mark.parametrize("order", ["timestamp asc", "timestamp desc"])
