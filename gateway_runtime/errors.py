@@ -37,7 +37,7 @@ CODES: Mapping[str, tuple[int, str]] = MappingProxyType(
 """Code -> status and the words used when nothing more can be said."""
 
 
-class Problem(Exception):  # noqa: N818
+class Problem(Exception):
     """A request that ends in an error answer. `details` go to the log, and out only when ERROR_DETAIL=full."""
 
     def __init__(
@@ -56,5 +56,5 @@ def stack_of(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 
-class ClientGone(Exception):  # noqa: N818
+class ClientGone(Exception):
     """The client closed its connection before it had its answer: nobody is left to tell."""

@@ -19,7 +19,7 @@ ROLES = ("gateway", "crm", "slack", "gmail")
 LEVELS = ("debug", "info", "warning", "error")
 
 
-class SettingsFault(Exception):  # noqa: N818
+class SettingsFault(Exception):
     """A setting that cannot be used; the message is one line that names the variable."""
 
 

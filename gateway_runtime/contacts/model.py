@@ -13,7 +13,7 @@ _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-
 _TEXTS = {"name": 200, "email": 254, "company": 200, "phone": 50}
 
 
-class InvalidContact(Exception):  # noqa: N818
+class InvalidContact(Exception):
     """A contact that cannot be stored; the message names the field."""
 
 

@@ -23,7 +23,7 @@ BUFFER_LIMIT = 64 * 1024
 INTERIM_LIMIT = 8
 
 
-class Stale(Exception):  # noqa: N818
+class Stale(Exception):
     """The connection had been closed by the other side before a byte of this answer came."""
 
 
@@ -46,7 +46,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._bodiless = method == b"HEAD"
         self._asked = True
-        self._bytes = self._interim = self._body_bytes = 0
+        self._bytes = self._head_bytes = self._interim = self._body_bytes = 0
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.pieces: list[bytes] = []
@@ -193,8 +193,9 @@ class Connection(asyncio.Protocol):
         if self.head:
             return  # a trailer: never merged into the fields (RFC 9110 6.5.1)
         self.headers.append((name.lower(), value))
-        if len(self.headers) > FIELD_LIMIT:
-            self._malformed("too many fields")
+        self._head_bytes += len(name) + len(value)
+        if len(self.headers) > FIELD_LIMIT or self._head_bytes > HEAD_LIMIT:
+            self._malformed("the head is too long")
 
     def on_headers_complete(self) -> None:
         if self.fault is not None or self.head:

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.gateway_process import Running, running
+
+
+@pytest.fixture(scope="module")
+def slack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("slack"), ROLE="slack") as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder: Path = tmp_path_factory.mktemp("crm")
+    with running(folder, ROLE="crm", CONTACTS_DATABASE=str(folder / "contacts.db"), CONTACTS_TENANT="acme") as process:
+        yield process

@@ -1,0 +1,494 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway_runtime.errors import Problem
+from gateway_runtime.paths import canonical_path
+from tests.helpers.gateway_process import Running, free_port, read_answer, running
+from tests.helpers.raw_upstream import OK, Play, RawUpstream, says
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RawUpstream, Running]]:
+    """One gateway with a total deadline of one second, in front of an upstream each test tells what to do."""
+    with RawUpstream(says(OK)) as upstream:
+        url = upstream.url
+        with running(
+            tmp_path_factory.mktemp("gateway"),
+            UPSTREAM_SLACK_URL=f"{url}/base",
+            UPSTREAM_CRM_URL=url,
+            UPSTREAM_TIMEOUT="1",
+            UPSTREAM_GMAIL_URL=f"http://127.0.0.1:{free_port()}",
+        ) as gateway:
+            yield upstream, gateway
+
+
+@pytest.fixture
+def upstream(stage: tuple[RawUpstream, Running]) -> RawUpstream:
+    stage[0].play = says(OK)
+    stage[0].hang_up()
+    time.sleep(0.05)
+    stage[0].requests.clear()
+    stage[0].gone.clear()
+    return stage[0]
+
+
+@pytest.fixture
+def gateway(stage: tuple[RawUpstream, Running]) -> Running:
+    return stage[1]
+
+
+def fields(request: bytes) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]:
+        name, _, value = line.partition(": ")
+        found.setdefault(name.lower(), []).append(value)
+    return found
+
+
+def test_what_the_client_may_not_say_never_arrives(gateway: Running, upstream: RawUpstream) -> None:
+    forged = [
+        "X-User-Id: root", "X_User_Id: root", "X-Tenant-Id: other", "x_tenant_id: other", "X-Forwarded-For: 1.2.3.4",
+        "X-Forwarded-Host: evil", "X_Forwarded_Proto: gopher", "Forwarded: for=1.2.3.4", "X-Real-IP: 1.2.3.4",
+        "X-Original-URL: /admin", "X-HTTP-Method-Override: DELETE", "Keep-Alive: 5", "TE: trailers", "Trailer: X",
+        "Proxy-Authorization: x", "Upgrade: h2c", "X-Secret: 1", "Connection: X-Secret, close", "Via: 1.0 before",
+    ]  # fmt: skip
+    assert gateway.ask("GET", "/api/v2/slack/x?a=1", *forged, "X-Kept: yes", "Authorization: Bearer t").status == 200
+    (request,) = upstream.requests
+    assert request.startswith(b"GET /base/x?a=1 HTTP/1.1\r\n")
+    seen = fields(request)
+    assert set(seen) == {
+        "host",
+        "x-kept",
+        "authorization",
+        "x-request-id",
+        "traceparent",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "via",
+    }
+    assert (seen["x-forwarded-for"], seen["x-forwarded-proto"]) == (["127.0.0.1"], ["http"])
+    assert seen["via"] == ["1.0 before, 1.1 gateway"]
+    assert all(len(values) == 1 for values in seen.values())
+
+
+def test_the_trace_and_the_request_id_go_on(gateway: Running, upstream: RawUpstream) -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    gateway.ask("GET", "/api/v2/slack/x", f"traceparent: {parent}", "tracestate: v=1", "X-Request-Id: r-9")
+    seen = fields(upstream.requests[0])
+    assert seen["x-request-id"] == ["r-9"]
+    assert seen["tracestate"] == ["v=1"]
+    assert seen["traceparent"][0][:36] == parent[:36]
+    assert seen["traceparent"][0][36:52] != parent[36:52]
+    assert seen["traceparent"][0][52:] == "-01"
+
+
+def test_fields_for_one_hop_end_here_on_the_way_back(gateway: Running, upstream: RawUpstream) -> None:
+    upstream.play = says(
+        b"HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 9\r\nServer: secret/1\r\n"
+        b"X-Powered-By: x\r\nUpgrade: h2c\r\n"
+        b"Access-Control-Allow-Origin: *\r\nX-Request-Id: other\r\nDate: x\r\nX-Kept: yes\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"
+        b"Content-Length: 2\r\n\r\nok"
+    )
+    answer = gateway.ask("GET", "/api/v2/slack/x")
+    names = {name for name, _ in answer.headers}
+    assert names == {"x-kept", "set-cookie", "via", "vary", "x-request-id", "content-length", "date", "connection"}
+    assert answer.all("set-cookie") == ["a", "b"]
+    assert answer.header("x-request-id") != "other"
+
+
+def test_a_trailer_is_never_merged_into_the_fields(gateway: Running, upstream: RawUpstream) -> None:
+    upstream.play = says(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-User-Id: root\r\n\r\n"
+    )
+    answer = gateway.ask("GET", "/api/v2/slack/x", "Trailer: X-User-Id")
+    assert (answer.status, answer.body, answer.header("x-user-id")) == (200, b"ok", None)
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("/things/1", "/api/v2/crm/things/1"),
+        ("{url}/things/1", "/api/v2/crm/things/1"),
+        ("http://169.254.169.254/", "http://169.254.169.254/"),
+        ("//elsewhere/x", "//elsewhere/x"),
+    ],
+)
+def test_a_redirect_is_passed_on_never_followed(
+    location: str, shown: str, gateway: Running, upstream: RawUpstream
+) -> None:
+    where = location.format(url=upstream.url)
+    upstream.play = says(f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode())
+    answer = gateway.ask("GET", "/api/v2/crm/contacts")
+    assert (answer.status, answer.header("location")) == (302, shown)
+    assert len(upstream.requests) == 1
+
+
+def test_head_has_the_fields_of_get_and_no_body(gateway: Running, upstream: RawUpstream) -> None:
+    upstream.play = says(b"HTTP/1.1 200 OK\r\nContent-Length: 70\r\nETag: x\r\n\r\n", then="keep")
+    for _ in range(2):
+        answer = gateway.ask("HEAD", "/api/v2/slack/x", timeout=3)
+        assert (answer.status, answer.header("content-length"), answer.body) == (200, "70", b"")
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_stays_without(status: int, gateway: Running, upstream: RawUpstream) -> None:
+    upstream.play = says(f"HTTP/1.1 {status} X\r\nETag: x\r\n\r\n".encode())
+    answer = gateway.ask("GET", "/api/v2/slack/x")
+    assert (answer.status, answer.header("etag"), answer.body) == (status, "x", b"")
+
+
+BODY = bytes(range(256)) * 8192
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, len(BODY)])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_goes_up_unchanged(size: int, chunked: bool, gateway: Running, upstream: RawUpstream) -> None:
+    body = BODY[:size]
+    if chunked:
+        head = b"POST /api/v2/slack/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        wire = b"%x\r\n%b\r\n" % (size, body) if size else b""
+        answer = gateway.raw(head + wire + b"0\r\n\r\n")
+    else:
+        answer = gateway.raw(b"POST /api/v2/slack/x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + body)
+    assert answer.status == 200
+    sent = upstream.requests[0].partition(b"\r\n\r\n")[2]
+    assert (unchunk(sent) if chunked else sent) == body
+
+
+def unchunk(data: bytes) -> bytes:
+    whole = b""
+    while data:
+        size, _, rest = data.partition(b"\r\n")
+        whole, data = whole + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    return whole
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+def test_a_body_comes_back_unchanged(framing: str, gateway: Running, upstream: RawUpstream) -> None:
+    head = {
+        "length": b"Content-Length: %d\r\n" % len(BODY),
+        "chunked": b"Transfer-Encoding: chunked\r\n",
+        "close": b"",
+    }[framing]
+    wire = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY) if framing == "chunked" else BODY
+    upstream.play = says(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + wire)
+    answer = gateway.ask("GET", "/api/v2/slack/x")
+    assert answer.complete
+    assert answer.body == BODY
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_over_10_mb_is_413_before_the_upstream_has_it_all(
+    chunked: bool, gateway: Running, upstream: RawUpstream
+) -> None:
+    head = b"POST /api/v2/slack/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+    head += b"Transfer-Encoding: chunked\r\n\r\n" if chunked else b"Content-Length: 10485761\r\n\r\n"
+    piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as wire:
+        wire.sendall(head)
+        if chunked:
+            for _ in range(11):
+                try:
+                    wire.sendall(piece)
+                except OSError:
+                    break
+        answer = read_answer(wire)
+    assert (answer.status, answer.code) == (413, "PAYLOAD_TOO_LARGE")
+    assert upstream.requests == []
+    assert gateway.ask("GET", "/api/v2/slack/x").status == 200
+
+
+MALFORMED = {
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+    "two different lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+    "length list": b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok",
+    "signed length": b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
+    "length and coding": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "coding and length": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "other coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "coding without chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok",
+    "two codings": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "line feed in a field": b"HTTP/1.1 200 OK\r\nX: a\nSet-Cookie: b\r\nContent-Length: 2\r\n\r\nok",
+    "bare line feeds": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+    "carriage return in a field": b"HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 2\r\n\r\nok",
+    "NUL in a field": b"HTTP/1.1 200 OK\r\nX: a\x00b\r\nContent-Length: 2\r\n\r\nok",
+    "folded field": b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok",
+    "space before the colon": b"HTTP/1.1 200 OK\r\nX : a\r\nContent-Length: 2\r\n\r\nok",
+    "not HTTP": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+    "HTTP/2": b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "no status": b"HTTP/1.1 OK\r\nContent-Length: 2\r\n\r\nok",
+    "status 999": b"HTTP/1.1 999 X\r\nContent-Length: 2\r\n\r\nok",
+    "switch": b"HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nxx",
+    "interim flood": b"HTTP/1.1 100 Continue\r\n\r\n" * 1000 + OK,
+    "endless head": b"HTTP/1.1 200 OK\r\n" + b"X: " + b"a" * 70_000 + b"\r\n\r\n",
+    "many fields": b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 300 + b"Content-Length: 2\r\n\r\nok",
+    "bad chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nok\r\n0\r\n\r\n",
+    "64 MB announced": b"HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\nok",
+    "nothing": b"",
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-Le",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_an_answer_that_is_not_clear_is_502_and_the_next_request_is_clean(
+    kind: str, gateway: Running, upstream: RawUpstream
+) -> None:
+    upstream.play = says(MALFORMED[kind])
+    answer = gateway.ask("GET", "/api/v2/slack/x", timeout=3)
+    assert (answer.status, answer.code) == (502, "BAD_GATEWAY")
+    assert answer.json()["error"]["message"] == "A service behind this one gave no valid answer"
+    assert len(upstream.requests) == 1
+    upstream.play = says(OK, then="keep")
+    assert gateway.ask("GET", "/api/v2/slack/x").body == b"ok"
+
+
+def test_a_reset_is_502(gateway: Running, upstream: RawUpstream) -> None:
+    upstream.play = says(b"", then="reset")
+    assert gateway.ask("GET", "/api/v2/slack/x").status == 502
+
+
+def test_a_refused_connection_is_503_and_says_when_to_come_back(gateway: Running) -> None:
+    answer = gateway.ask("GET", "/api/v2/gmail/x")
+    assert (answer.status, answer.code, answer.header("retry-after")) == (503, "SERVICE_UNAVAILABLE", "1")
+    assert b"127.0.0.1" not in answer.body
+
+
+EXTRA: dict[str, Play] = {
+    "at once": says(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", then="keep"),
+    "garbage": says(OK + b"garbage", then="keep"),
+    "a little later": says(OK, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", pause=0.1, then="keep"),
+    "a body for HEAD": says(b"HTTP/1.1 204 X\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", then="keep"),
+}
+
+
+@pytest.mark.parametrize("kind", EXTRA)
+def test_bytes_past_the_promised_end_never_answer_the_next_request(
+    kind: str, gateway: Running, upstream: RawUpstream
+) -> None:
+    upstream.play = EXTRA[kind]
+    assert gateway.ask("GET", "/api/v2/slack/x").body in (b"ok", b"")
+    before = upstream.connections
+    time.sleep(0.3)
+    upstream.play = says(OK, then="keep")
+    assert gateway.ask("GET", "/api/v2/slack/x").body == b"ok"
+    assert upstream.connections == before + 1
+
+
+@pytest.mark.parametrize("then", ["close", "reset"])
+@pytest.mark.parametrize("framing", [b"Content-Length: 10\r\n\r\nhalf", b"Transfer-Encoding: chunked\r\n\r\na\r\nhalf"])
+def test_a_body_cut_short_is_never_passed_off_as_whole(
+    then: str, framing: bytes, gateway: Running, upstream: RawUpstream
+) -> None:
+    upstream.play = says(b"HTTP/1.1 200 OK\r\n" + framing, pause=0.1, then=then)
+    answer = gateway.ask("GET", "/api/v2/slack/x")
+    assert answer.status == 502 or not answer.complete
+    gateway.await_log("ANSWER_CUT_SHORT")
+
+
+def test_silence_ends_in_504_at_the_deadline(gateway: Running, upstream: RawUpstream) -> None:
+    upstream.play = lambda _wire, _number: time.sleep(3)
+    began = time.monotonic()
+    answer = gateway.ask("GET", "/api/v2/slack/x")
+    assert (answer.status, answer.code) == (504, "GATEWAY_TIMEOUT")
+    assert 0.9 < time.monotonic() - began < 2
+
+
+def test_a_drip_does_not_stretch_the_deadline(gateway: Running, upstream: RawUpstream) -> None:
+    drips = [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", *[b"x"] * 100]
+    upstream.play = says(*drips, pause=0.1)
+    began = time.monotonic()
+    answer = gateway.ask("GET", "/api/v2/slack/x")
+    assert not answer.complete
+    assert 0.9 < time.monotonic() - began < 2
+
+
+def test_a_dripping_head_does_not_stretch_the_deadline(gateway: Running, upstream: RawUpstream) -> None:
+    upstream.play = says(b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 40, pause=0.1)
+    assert gateway.ask("GET", "/api/v2/slack/x").status == 504
+
+
+def test_a_connection_is_kept_and_used_again(gateway: Running, upstream: RawUpstream) -> None:
+    upstream.play = says(OK, then="keep")
+    gateway.ask("GET", "/api/v2/slack/x")
+    before = upstream.connections
+    for _ in range(5):
+        gateway.ask("GET", "/api/v2/slack/x")
+    assert upstream.connections == before
+
+
+def hangs_up_on_the_second(wire: socket.socket, number: int) -> None:
+    if number == 1:
+        wire.sendall(OK)
+    else:
+        wire.close()
+
+
+@pytest.mark.parametrize(("method", "status", "asked"), [("GET", 200, 3), ("PUT", 200, 3), ("POST", 502, 2)])
+def test_a_stale_connection_is_tried_again_once_when_that_is_safe(
+    method: str, status: int, asked: int, gateway: Running, upstream: RawUpstream
+) -> None:
+    upstream.play = hangs_up_on_the_second
+    assert gateway.ask("GET", "/api/v2/slack/x").status == 200
+    assert gateway.ask(method, "/api/v2/slack/x", body=b"{}" if method != "GET" else b"").status == status
+    assert len(upstream.requests) == asked
+
+
+def test_a_post_is_never_sent_twice(gateway: Running, upstream: RawUpstream) -> None:
+    upstream.play = says(b"", then="close")
+    assert gateway.ask("POST", "/api/v2/slack/x", body=b"{}").status == 502
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("status", [500, 501, 502, 503, 504, 599])
+def test_what_an_upstream_says_about_its_own_faults_stays_inside(
+    status: int, gateway: Running, upstream: RawUpstream
+) -> None:
+    upstream.play = says(
+        f"HTTP/1.1 {status} X\r\nRetry-After: 7\r\nContent-Length: 21\r\n\r\nTraceback at 10.0.0.3".encode()
+    )
+    answer = gateway.ask("GET", "/api/v2/slack/x")
+    assert answer.status in (501, 502, 503, 504)
+    assert b"10.0.0.3" not in answer.body
+    assert answer.header("retry-after") == "7"
+
+
+def test_what_an_upstream_says_about_the_callers_fault_is_passed_on(gateway: Running, upstream: RawUpstream) -> None:
+    upstream.play = says(b"HTTP/1.1 409 X\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+    answer = gateway.ask("GET", "/api/v2/slack/x")
+    assert (answer.status, answer.body, answer.header("content-type")) == (409, b"{}", "application/json")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_upstream_hears_at_once_that_the_client_has_left(method: str, tmp_path: Path) -> None:
+    left = threading.Event()
+
+    def wait(wire: socket.socket, _number: int) -> None:
+        wire.settimeout(5)
+        if wire.recv(1) == b"":
+            left.set()
+
+    with RawUpstream(wait) as silent, running(tmp_path, UPSTREAM_SLACK_URL=silent.url) as gateway:
+        body = b"Content-Length: 2\r\n\r\n{}" if method == "POST" else b"\r\n"
+        with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+            client.sendall(f"{method} /api/v2/slack/x HTTP/1.1\r\nHost: a\r\n".encode() + body)
+            time.sleep(0.3)
+        assert left.wait(1)
+        gateway.await_log("499")
+        assert gateway.stop() == 0
+
+
+def test_an_upstream_hears_that_the_client_left_in_the_middle_of_a_stream(tmp_path: Path) -> None:
+    broken = threading.Event()
+
+    def pour(wire: socket.socket, _number: int) -> None:
+        wire.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            for _ in range(100):
+                wire.sendall(b"1\r\nx\r\n")
+                time.sleep(0.05)
+        except OSError:
+            broken.set()
+            raise
+
+    with RawUpstream(pour) as stream, running(tmp_path, UPSTREAM_SLACK_URL=stream.url) as gateway:
+        with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+            client.sendall(b"GET /api/v2/slack/x HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.recv(1000)
+        assert broken.wait(2)
+        assert gateway.ask("GET", "/health").status == 200
+
+
+def test_an_upload_that_is_given_up_is_not_sent_on_as_whole(gateway: Running, upstream: RawUpstream) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+        client.sendall(b"POST /api/v2/slack/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
+        time.sleep(0.2)
+    assert upstream.gone.wait(2)
+    assert upstream.requests == []
+
+
+def test_an_early_answer_to_an_upload_is_passed_on(gateway: Running, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with (
+            running(tmp_path, UPSTREAM_SLACK_URL=url) as early,
+            socket.create_connection(("127.0.0.1", early.port), timeout=5) as client,
+        ):
+            client.sendall(
+                b"POST /api/v2/slack/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\nConnection: close\r\n\r\nhalf"
+            )
+            wire, _ = listener.accept()
+            wire.recv(1000)
+            wire.sendall(b"HTTP/1.1 401 X\r\nContent-Length: 2\r\n\r\nno")
+            answer = read_answer(client)
+            assert (answer.status, answer.body) == (401, b"no")
+            wire.close()
+
+
+def test_a_slow_reader_does_not_make_the_gateway_hold_the_whole_answer(tmp_path: Path) -> None:
+    sent = 0
+
+    def pour(wire: socket.socket, _number: int) -> None:
+        nonlocal sent
+        wire.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n")
+        for _ in range(1000):
+            wire.sendall(b"x" * 10_000)
+            sent += 10_000
+
+    with RawUpstream(pour) as big, running(tmp_path, UPSTREAM_SLACK_URL=big.url) as gateway:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", gateway.port))
+            client.sendall(b"GET /api/v2/slack/x HTTP/1.1\r\nHost: a\r\n\r\n")
+            time.sleep(1)
+            assert sent < 9_000_000
+        assert gateway.ask("GET", "/health").status == 200
+
+
+def test_busy_connections_run_out_in_bounded_time_and_harm_no_other_upstream(tmp_path: Path, slack: Running) -> None:
+    with (
+        RawUpstream(lambda _wire, _number: time.sleep(4)) as silent,
+        running(tmp_path, UPSTREAM_CRM_URL=silent.url, UPSTREAM_SLACK_URL=f"http://127.0.0.1:{slack.port}") as gateway,
+    ):
+        clients = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(100)]
+        for client in clients:
+            client.sendall(b"GET /api/v2/crm/contacts HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(0.7)
+        began = time.monotonic()
+        assert gateway.ask("GET", "/api/v2/crm/contacts").status == 503
+        assert time.monotonic() - began < 2
+        assert gateway.ask("GET", "/api/v2/slack/channels").status == 200
+        for client in clients:
+            client.close()
+
+
+PIECES = st.sampled_from(
+    ["/", "a", "..", ".", "%2e", "%2f", "%41", "%20", "%3F", "\\", ";", "~", "%c3", "//", "@evil", ":1"]
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(PIECES, max_size=6).map("".join))
+def test_the_path_that_is_judged_is_the_path_that_is_forwarded(
+    gateway: Running, upstream: RawUpstream, tail: str
+) -> None:
+    upstream.requests.clear()
+    upstream.play = says(OK, then="keep")
+    raw = f"/api/v2/slack/{tail}"
+    answer = gateway.ask("GET", raw)
+    try:
+        path = canonical_path(raw.encode())
+    except Problem:
+        assert answer.status == 400
+        assert upstream.requests == []
+        return
+    assert answer.status == 200
+    assert upstream.requests[0].split(b" ")[1].decode() == "/base" + path.removeprefix("/api/v2/slack")

@@ -1,0 +1,165 @@
+"""Real gateway_runtime processes on real sockets, and a client that says exactly the bytes it is told to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONDONTWRITEBYTECODE")
+
+
+@dataclass
+class Answer:
+    """One answer as it came: `complete` is False when the connection ended before the promised body."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    complete: bool = True
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key == name), None)
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key == name]
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        return str(self.json()["error"]["code"])
+
+
+@dataclass
+class Running:
+    """A started process; its log lines are in `log()` once it has been stopped or a moment has passed."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    out: Path
+    answers: list[Answer] = field(default_factory=list)
+
+    def ask(self, method: str, target: str, *headers: str, body: bytes = b"", timeout: float = 10) -> Answer:
+        lines = [f"{method} {target} HTTP/1.1", "Host: gateway.test", *headers, "Connection: close"]
+        if body:
+            lines.append(f"Content-Length: {len(body)}")
+        return self.raw(
+            "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body, head=method == "HEAD", timeout=timeout
+        )
+
+    def raw(self, data: bytes, *, head: bool = False, timeout: float = 10) -> Answer:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as wire:
+            wire.sendall(data)
+            return read_answer(wire, head=head)
+
+    def lines(self) -> list[str]:
+        return self.out.read_text().splitlines()
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines()]
+
+    def await_log(self, wanted: str, seconds: float = 3) -> list[str]:
+        """The lines once one of them holds `wanted`."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if any(wanted in line for line in self.lines()):
+                return self.lines()
+            time.sleep(0.02)
+        raise AssertionError(f"no line with {wanted!r} in {self.lines()}")
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=10)
+
+
+def read_answer(wire: socket.socket, *, head: bool = False) -> Answer:
+    """Reads one answer; chunked bodies are joined."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = wire.recv(65536)
+        if not piece:
+            raise ConnectionError(f"closed after {data!r}")
+        data += piece
+    top, _, body = data.partition(b"\r\n\r\n")
+    lines = top.decode("latin-1").split("\r\n")
+    headers = [(name.lower(), value) for name, _, value in (line.partition(": ") for line in lines[1:])]
+    answer = Answer(int(lines[0].split()[1]), headers, body)
+    if head or answer.status in (204, 304):
+        return answer
+    chunked, length = answer.header("transfer-encoding"), answer.header("content-length")
+    while (not _chunks_end(body)) if chunked else (length is None or len(body) < int(length)):
+        try:
+            piece = wire.recv(65536)
+        except ConnectionResetError:
+            piece = b""
+        if not piece:
+            answer.complete = not chunked and length is None
+            break
+        body += piece
+    answer.body = _join(body) if chunked else body
+    return answer
+
+
+def _chunks_end(data: bytes) -> bool:
+    return data == b"0\r\n\r\n" or data.endswith(b"\r\n0\r\n\r\n")
+
+
+def _join(data: bytes) -> bytes:
+    whole = b""
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        count = int(size or b"0", 16)
+        whole, data = whole + data[:count], data[count + 2 :]
+    return whole
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(folder: Path, *, wait: bool = True, **env: str) -> Iterator[Running]:
+    """A gateway_runtime process with exactly this environment; killed at the end, whatever happens."""
+    port = free_port()
+    out = folder / f"out-{port}.log"
+    base = {name: os.environ[name] for name in KEPT if name in os.environ}
+    with out.open("wb") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway_runtime"],
+            env={**base, "PORT": str(port), **env},
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+        )
+    try:
+        if wait:
+            _until_listening(process, port, out)
+        yield Running(port, process, out)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _until_listening(process: subprocess.Popen[bytes], port: int, out: Path) -> None:
+    end = time.monotonic() + 15
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.01)
+    raise AssertionError(f"did not listen: {out.read_text()}")

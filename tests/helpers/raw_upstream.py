@@ -1,0 +1,109 @@
+"""An upstream that answers with exactly the bytes it is told to, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+Play = Callable[[socket.socket, int], None]
+
+
+def says(*pieces: bytes, pause: float = 0, then: str = "close") -> Play:
+    """Answers each request with these pieces; then "close", "reset", or "keep" for the next request."""
+
+    def play(wire: socket.socket, _number: int) -> None:
+        for piece in pieces:
+            wire.sendall(piece)
+            time.sleep(pause)
+        if then == "reset":
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if then != "keep":
+            wire.close()
+
+    return play
+
+
+class RawUpstream:
+    """Serves `play(wire, number of the request on this connection)` for every request that arrives whole."""
+
+    def __init__(self, play: Play) -> None:
+        self.play = play
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.gone = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._wires: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def hang_up(self) -> None:
+        """Ends every connection there is."""
+        while self._wires:
+            wire = self._wires.pop()
+            with contextlib.suppress(OSError):
+                wire.shutdown(socket.SHUT_RDWR)
+            wire.close()
+
+    def __enter__(self) -> RawUpstream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.hang_up()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                wire, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._wires.append(wire)
+            thread = threading.Thread(target=self._serve, args=(wire,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, wire: socket.socket) -> None:
+        number = 0
+        with contextlib.suppress(OSError):
+            while request := _read(wire):
+                self.requests.append(request)
+                number += 1
+                self.play(wire, number)
+        self.gone.set()
+
+
+def _read(wire: socket.socket) -> bytes:
+    data = b""
+    while not _whole(data):
+        piece = wire.recv(65536)
+        if not piece:
+            return b""
+        data += piece
+    return data
+
+
+def _whole(data: bytes) -> bool:
+    head, end, body = data.partition(b"\r\n\r\n")
+    if not end:
+        return False
+    fields = {line.partition(b":")[0].lower(): line.partition(b":")[2].strip() for line in head.split(b"\r\n")[1:]}
+    if fields.get(b"transfer-encoding") == b"chunked":
+        return body.endswith(b"0\r\n\r\n")
+    return len(body) >= int(fields.get(b"content-length", b"0"))

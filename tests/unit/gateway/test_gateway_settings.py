@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from gateway_runtime.settings import TABLE, Setting, Settings, SettingsFault, UpstreamUrl, read, reference, show
+
+REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "gateway-settings.md"
+
+WRONG = [
+    ("PORT", "0"), ("PORT", "65536"), ("PORT", "80a"), ("PORT", "-1"), ("PORT", "8080 "), ("PORT", "٨٠"), ("PORT", "1" * 5000),
+    ("ROLE", "Gateway"), ("ROLE", "admin"), ("ENVIRONMENT", "a b"), ("ERROR_DETAIL", "FULL"), ("ERROR_DETAIL", "1"),
+    ("CORS_ALLOWED_ORIGINS", "*"), ("CORS_ALLOWED_ORIGINS", "https://a.*.com"), ("CORS_ALLOWED_ORIGINS", "https://x.com,null"),
+    ("CORS_MAX_AGE", "-1"), ("CORS_MAX_AGE", "86401"), ("CORS_MAX_AGE", "1.5"), ("LOG_LEVEL", "trace"), ("LOG_FORMAT", "xml"),
+    ("LOG_SAMPLE_RATE", "1.01"), ("LOG_SAMPLE_RATE", "-0.1"), ("LOG_SAMPLE_RATE", "nan"), ("LOG_SAMPLE_RATE", "inf"),
+    ("LOG_SAMPLE_RATE", "1e-1"), ("UPSTREAM_CRM_URL", "crm:80"), ("UPSTREAM_CRM_URL", "ftp://crm"),
+    ("UPSTREAM_CRM_URL", "http://"), ("UPSTREAM_CRM_URL", "http://u:p@crm"), ("UPSTREAM_CRM_URL", "http://crm?x=1"),
+    ("UPSTREAM_CRM_URL", "http://crm#x"), ("UPSTREAM_CRM_URL", "http://crm:0"), ("UPSTREAM_CRM_URL", "http://crm:99999"),
+    ("UPSTREAM_CRM_URL", "http://crm/../x"), ("UPSTREAM_SLACK_URL", "http://crm//x"), ("UPSTREAM_GMAIL_URL", "http://cr m"),
+    ("UPSTREAM_TIMEOUT", "0"), ("UPSTREAM_TIMEOUT", "3601"), ("UPSTREAM_TIMEOUT", "soon"), ("CONTACTS_DATABASE", ":memory:"),
+    ("CONTACTS_DATABASE", "file::memory:?cache=shared"), ("CONTACTS_TENANT", "a/b"), ("GOOGLE_CLOUD_PROJECT", "My Project"),
+    ("K_SERVICE", "a\nb"), ("K_REVISION", "é"), ("K_CONFIGURATION", "{}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_value_is_named_in_one_line(name: str, value: str) -> None:
+    with pytest.raises(SettingsFault) as caught:
+        read({name: value})
+    message = str(caught.value)
+    assert message.startswith(f"{name}: ")
+    assert message.isascii()
+    assert message.isprintable()
+    assert len(message) < 300
+
+
+def test_every_setting_has_a_value_that_is_refused() -> None:
+    assert {name for name, _ in WRONG} == {setting.env for setting in TABLE}
+
+
+def test_the_defaults_are_the_hardened_ones() -> None:
+    settings = read({})
+    assert settings == Settings()
+    assert (settings.environment, settings.error_detail, settings.log_level, settings.log_format) == (
+        "production", "none", "info", "json",
+    )  # fmt: skip
+    assert not settings.cors_allowed_origins.allows("http://localhost:3000")
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert read({setting.env: "" for setting in TABLE}) == Settings()
+
+
+@pytest.mark.parametrize("missing", ["CONTACTS_DATABASE", "CONTACTS_TENANT"])
+def test_the_crm_needs_its_database_and_its_tenant(missing: str) -> None:
+    env = {"ROLE": "crm", "CONTACTS_DATABASE": "x.db", "CONTACTS_TENANT": "t"}
+    del env[missing]
+    with pytest.raises(SettingsFault, match=f"^{missing}: required"):
+        read(env)
+
+
+def test_an_upstream_url_is_read_into_its_parts() -> None:
+    settings = read({"UPSTREAM_CRM_URL": "https://crm.example.com/base/", "UPSTREAM_SLACK_URL": "http://127.0.0.1:81"})
+    assert settings.upstream_crm_url == UpstreamUrl(True, "crm.example.com", 443, "/base")
+    assert settings.upstream_slack_url is not None
+    assert settings.upstream_slack_url.authority == "127.0.0.1:81"
+
+
+def test_the_table_and_the_settings_name_the_same_things() -> None:
+    assert [setting.attribute for setting in TABLE] == [each.name for each in fields(Settings)]
+
+
+def test_what_is_shown_can_be_read_again() -> None:
+    env = {
+        "CORS_ALLOWED_ORIGINS": "https://*.x.com,http://a:1",
+        "LOG_SAMPLE_RATE": "0.25",
+        "UPSTREAM_CRM_URL": "http://a/b",
+    }
+    lines = dict(line.split("=", 1) for line in show(read(env)).splitlines())
+    assert read(lines) == read(env)
+
+
+def test_a_secret_is_not_shown_and_not_named_in_a_fault() -> None:
+    secret = Setting("K_SERVICE", str, "", "", secret=True)
+    assert show(replace(Settings(), k_service="hunter2"), (secret,)) == "K_SERVICE=********\n"
+
+
+def test_the_reference_page_is_the_table() -> None:
+    assert REFERENCE.read_text() == reference()
