@@ -170,7 +170,7 @@ def no_such_command(path: str, name: str, known: Sequence[str]) -> UsageFault:
     """The fault for a name that is not a command, with the nearest that is."""
     import difflib
 
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(name, known, 1, 0.5)
     fix = f"did you mean: {path} {near[0]}" if near else f"see what there is: {path} --help"
     return UsageFault(f"there is no command {path} {name}", cause=f"{path} knows {', '.join(known)}", fix=fix)
 
