@@ -39,18 +39,19 @@ class Fault:
 def start_fault(revision: Message, result: StartResult) -> Fault:
     """Cloud Run's words for an instance that did not start."""
     container = revision.containers[0]
-    head = f"Revision '{revision.name.rpartition('/')[2]}' is not ready and cannot serve traffic. "
-    if result.reason == instances.CONTAINER_MISSING:
-        return Fault(
-            head + (result.message or f"Image '{container.image}' not found."), reason=_COMMON.CONTAINER_MISSING
+    reasons = {"reason": _COMMON.CONTAINER_MISSING}
+    usual = f"Image '{container.image}' not found."
+    if result.reason != instances.CONTAINER_MISSING:
+        reasons = {"revision_reason": _REVISION.HEALTH_CHECK_CONTAINER_ERROR}
+        usual = (
+            "The user-provided container failed to start and listen on the port defined provided by the "
+            f"PORT={container.ports[0].container_port} environment variable within the allocated timeout. This can "
+            "happen when the container port is misconfigured or if the timeout is too short. The health check timeout "
+            "can be extended. Logs for this revision might contain more information."
         )
-    text = result.message or (
-        "The user-provided container failed to start and listen on the port defined provided by the "
-        f"PORT={container.ports[0].container_port} environment variable within the allocated timeout. This can happen "
-        "when the container port is misconfigured or if the timeout is too short. The health check timeout can be "
-        "extended. Logs for this revision might contain more information."
-    )
-    return Fault(head + text, revision_reason=_REVISION.HEALTH_CHECK_CONTAINER_ERROR)
+    head = f"Revision '{revision.name.rpartition('/')[2]}' is not ready and cannot serve traffic. "
+    text = result.message or usual
+    return Fault(text if text.startswith(head) else head + text, **reasons)
 
 
 def secret_fault(revision: Message) -> Fault:

@@ -36,7 +36,8 @@ class RevisionSpec:
 @dataclass(frozen=True)
 class StartResult:
     """How a start ended. When `ready` is false, `reason` is one of the two constants above (another value is shown as
-    HEALTH_CHECK_CONTAINER_ERROR); `message` replaces Cloud Run's usual text and may be empty to keep that text."""
+    HEALTH_CHECK_CONTAINER_ERROR); `message` is told instead of Cloud Run's usual text, which an empty one keeps; it
+    need not begin with "Revision 'X' is not ready": that is put in front when it is not there."""
 
     ready: bool
     reason: str = ""
