@@ -78,11 +78,6 @@ class Answer:
             connection, self._connection = self._connection, None
             self._finish(connection)
 
-    def break_off(self, fault: Exception) -> None:
-        """Ends the exchange from outside."""
-        if self._connection is not None:
-            self._connection.break_off(fault)
-
 
 class Client:
     """The way to one upstream. `timeout` bounds an exchange from the first connect to the last byte."""

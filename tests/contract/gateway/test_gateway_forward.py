@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -264,6 +265,7 @@ def test_a_refused_connection_is_503_and_says_when_to_come_back(gateway: Running
 
 EXTRA: dict[str, Play] = {
     "at once": says(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", then="keep"),
+    "an empty answer": says(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", then="keep"),
     "garbage": says(OK + b"garbage", then="keep"),
     "a little later": says(OK, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", pause=0.1, then="keep"),
     "a body for HEAD": says(b"HTTP/1.1 204 X\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", then="keep"),
@@ -291,7 +293,8 @@ def test_a_body_cut_short_is_never_passed_off_as_whole(
     upstream.play = says(b"HTTP/1.1 200 OK\r\n" + framing, pause=0.1, then=then)
     answer = gateway.ask("GET", "/api/v2/slack/x")
     assert answer.status == 502 or not answer.complete
-    gateway.await_log("ANSWER_CUT_SHORT")
+    lines = gateway.await_log("ANSWER_CUT_SHORT")
+    assert not any("ASGI callable" in line for line in lines)
 
 
 def test_silence_ends_in_504_at_the_deadline(gateway: Running, upstream: RawUpstream) -> None:
@@ -411,7 +414,7 @@ def test_an_upload_that_is_given_up_is_not_sent_on_as_whole(gateway: Running, up
     with socket.create_connection(("127.0.0.1", gateway.port)) as client:
         client.sendall(b"POST /api/v2/slack/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
         time.sleep(0.2)
-    assert upstream.gone.wait(2)
+    assert upstream.gone.wait(0.7), "before the deadline of one second"
     assert upstream.requests == []
 
 
@@ -433,24 +436,19 @@ def test_an_early_answer_to_an_upload_is_passed_on(gateway: Running, tmp_path: P
             wire.close()
 
 
-def test_a_slow_reader_does_not_make_the_gateway_hold_the_whole_answer(tmp_path: Path) -> None:
-    sent = 0
-
-    def pour(wire: socket.socket, _number: int) -> None:
-        nonlocal sent
-        wire.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n")
-        for _ in range(1000):
-            wire.sendall(b"x" * 10_000)
-            sent += 10_000
-
-    with RawUpstream(pour) as big, running(tmp_path, UPSTREAM_SLACK_URL=big.url) as gateway:
-        with socket.socket() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.connect(("127.0.0.1", gateway.port))
+def test_slow_readers_do_not_make_the_gateway_hold_whole_answers(tmp_path: Path) -> None:
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n" + b"x" * 10_000_000
+    with RawUpstream(says(whole)) as big, running(tmp_path, UPSTREAM_SLACK_URL=big.url) as gateway:
+        gateway.ask("GET", "/health")
+        before = psutil.Process(gateway.process.pid).memory_info().rss
+        clients = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(10)]
+        for client in clients:
             client.sendall(b"GET /api/v2/slack/x HTTP/1.1\r\nHost: a\r\n\r\n")
-            time.sleep(1)
-            assert sent < 9_000_000
+        time.sleep(1)
+        assert psutil.Process(gateway.process.pid).memory_info().rss - before < 15_000_000
         assert gateway.ask("GET", "/health").status == 200
+        for client in clients:
+            client.close()
 
 
 def test_busy_connections_run_out_in_bounded_time_and_harm_no_other_upstream(tmp_path: Path, slack: Running) -> None:
