@@ -100,7 +100,7 @@ class Reconciler:
             self._record(operation, configuration=fault, routes=None)
             return
         ready = self._latest_ready(wanted)
-        routes = traffic.resolve(wanted.traffic, ready)
+        routes = traffic.resolve(self._servable(wanted), ready)
         fault = await self._open(short(wanted.name), routes)
         self._record(operation, configuration=self._standing_fault(wanted), routes=fault, latest_ready=ready)
         self._retire_unrouted(operation.service)
@@ -143,6 +143,15 @@ class Reconciler:
 
     async def _ready_to_serve(self, name: str) -> Fault | None:
         return await self._prove(name) or await self._start(self._stored(name))
+
+    def _servable(self, wanted: Message) -> list[Message]:
+        """The wished targets but for tags on revisions that never became ready: those answer nowhere, and hold up
+        nothing else."""
+        return [
+            target
+            for target in wanted.traffic
+            if target.percent or conditions.readiness(self._stored(target.revision)) != "failed"
+        ]
 
     def _stored(self, name: str) -> Message:
         found = self._state.revision(name)
@@ -196,7 +205,7 @@ class Reconciler:
             service.latest_ready_revision = f"{wanted.name}/revisions/{latest_ready}"
         del service.traffic_statuses[:]
         service.traffic_statuses.extend(
-            traffic.statuses(wanted.traffic, lambda tag: self._front_door.tag_url(name, tag))
+            traffic.statuses(self._servable(wanted), lambda tag: self._front_door.tag_url(name, tag))
         )
 
     def _finish(self, operation: StoredOperation, outcome: Message, fault: Fault | None = None) -> None:

@@ -4,7 +4,7 @@ import pytest
 from google.api_core import exceptions
 from google.cloud import run_v2
 
-from tests.helpers.local_cloud import FAILED, PARENT, SUCCEEDED, LocalCloud, condition, short, to
+from tests.helpers.local_cloud import FAILED, PARENT, SUCCEEDED, LocalCloud, condition, latest, short, to
 
 REASON = run_v2.Condition.CommonReason
 REVISION_REASON = run_v2.Condition.RevisionReason
@@ -87,6 +87,21 @@ def test_a_failed_canary_leaves_traffic_and_tags_alone(cloud: LocalCloud):
         cloud.update(service)
     assert cloud.shares() == [(first, 100, "")]
     assert [status.tag for status in cloud.get().traffic_statuses] == [""]
+
+
+def test_a_tag_left_on_a_failed_revision_holds_up_nothing(cloud: LocalCloud):
+    first = short(cloud.create().latest_ready_revision)
+    service = cloud.get()
+    service.template.containers[0].image = "crash"
+    service.template.revision = "shop-next"
+    service.traffic = [latest(), to("shop-next", 0, "next")]
+    with pytest.raises(exceptions.GoogleAPICallError):
+        cloud.update(service)
+    fixed = cloud.deploy("app@sha256:2")
+    assert fixed.terminal_condition.state == SUCCEEDED
+    assert [target.tag for target in fixed.traffic] == ["", "next"]
+    assert [status.tag for status in fixed.traffic_statuses] == [""]
+    assert first not in [revision for revision, *_ in cloud.shares()]
 
 
 def test_a_defect_of_the_embedded_cloud_ends_the_operation_with_an_internal_error(cloud: LocalCloud):
