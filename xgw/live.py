@@ -171,7 +171,8 @@ class LiveView:
     def __exit__(self, *exc: object) -> None:
         with self._lock:
             self._open.clear()
-        self._live.stop()
+        with suppress(OSError, ValueError):
+            self._live.stop()
 
     def step_started(self, step: str, title: str) -> None:
         """The step is drawn from now on."""
@@ -194,7 +195,8 @@ class LiveView:
         with self._lock:
             self._open.pop(step, None)
             lines = [_finished_line(step, outcome, text, seconds, self._style), *self._evidence.pop(step, [])]
-        self._console.print(_ansi("\n".join(lines)), soft_wrap=True)
+        with suppress(OSError, ValueError):  # a terminal that went away ends the talk, never the work
+            self._console.print(_ansi("\n".join(lines)), soft_wrap=True)
 
     def _picture(self) -> Text:
         """The open steps as they stand; called by rich's refresh thread. Lines are cut at the terminal's width."""

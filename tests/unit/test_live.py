@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import re
+import select
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -80,7 +81,10 @@ def test_on_a_terminal_the_open_step_is_drawn_and_the_finished_ones_stay() -> No
             progress.evidence("1.1", "memory  214Mi", True)
             progress.step_finished("1.1", "validated", "gateway memory", 1.5)
         stream.flush()
-        seen = os.read(control, 65536).decode()
+        seen = ""
+        while "1.5s" not in seen or "214Mi\r\n" not in seen:
+            assert select.select([control], [], [], 5)[0], seen
+            seen += os.read(control, 65536).decode()
     os.close(control)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
     assert "waiting\\x1b[2J" in plain
