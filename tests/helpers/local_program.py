@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 
 import uvicorn
 
@@ -36,6 +38,9 @@ async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
         return
+    if path == "/read":
+        while (await receive()).get("more_body", False):
+            pass
     if path == "/refuse":
         await answer(send, 413, {"error": "too large"})
         return
@@ -80,5 +85,9 @@ async def websocket(receive, send):
         await send({"type": "websocket.send", "text": f"{NAME}:{message.get('text')}"})
 
 
+HUNGRY_CHILD = "x = bytearray(b'1') * (50 << 20)\nimport time\ntime.sleep(60)"
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["with-child"]:
+        subprocess.Popen([sys.executable, "-c", HUNGRY_CHILD])
     uvicorn.run(app, host="0.0.0.0", port=int(os.environ["PORT"]), log_level="warning", ws="wsproto", access_log=False)

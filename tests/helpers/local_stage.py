@@ -24,6 +24,8 @@ QUICK = Timing(startup=5.0, grace=1.0, backoff=(0.1, 0.3, 0.6), steady=5.0)
 
 
 def resolve_for_tests(image: str) -> Program | None:
+    if image == "tests/parent":
+        return Program("tests.helpers.local_program", ("with-child",))
     return Program("tests.helpers.local_program") if image == WELL_BEHAVED else resolve(image)
 
 

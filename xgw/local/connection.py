@@ -22,7 +22,11 @@ class HeadTooLarge(Exception):
 class Connection(asyncio.Protocol):
     """One connection. `gone` is true when the peer has closed it; what arrived before can still be read."""
 
-    def __init__(self, accepted: Callable[[Connection], None] | None = None) -> None:
+    def __init__(
+        self,
+        accepted: Callable[[Connection], None] | None = None,
+        ended: Callable[[Connection], None] | None = None,
+    ) -> None:
         self.buffer = bytearray()
         self.gone = False
         self.lost = False
@@ -30,6 +34,7 @@ class Connection(asyncio.Protocol):
         self.peer = ""
         self.received = 0
         self._accepted = accepted
+        self._ended = ended
         self._transport: asyncio.Transport | None = None
         self._reader: asyncio.Future[None] | None = None
         self._writers: list[asyncio.Future[None]] = []
@@ -66,6 +71,8 @@ class Connection(asyncio.Protocol):
         self.lost = True
         self._is_gone()
         self.resume_writing()
+        if self._ended is not None:
+            self._ended(self)
 
     def pause_writing(self) -> None:
         self._writable = False

@@ -21,22 +21,26 @@ class Control:
         self._tell = tell
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: set[Connection] = set()
         self.url = ""
 
     async def serve(self, host: str = "127.0.0.1") -> None:
         """Listen on any free port; `url` tells where."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self._accepted), host, 0)
+        self._server = await loop.create_server(lambda: Connection(self._accepted, self._connections.discard), host, 0)
         self.url = f"http://{host}:{self._server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:
         """Stop listening."""
         if self._server is not None:
             self._server.close()
-        for task in self._tasks:
-            task.cancel()
+        for connection in list(self._connections):
+            connection.abort()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1)
 
     def _accepted(self, connection: Connection) -> None:
+        self._connections.add(connection)
         task = asyncio.create_task(self._answer(connection))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -238,7 +238,7 @@ class Exchange:
         headers = end_to_end(response.headers, () if keeps_length else (b"content-length",))
         if chunked:
             headers.append((b"Transfer-Encoding", b"chunked"))
-        elif has:
+        elif has and response.framing.length is not None:
             headers += _framing_fields(response.framing)
         if not keep:
             headers.append((b"Connection", b"close"))

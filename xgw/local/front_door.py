@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from xgw.local.connection import Connection, HeadTooLarge
@@ -58,7 +59,8 @@ class FrontDoor:
         self._pool = Upstreams()
         self._routing: dict[str, Routing] = {}
         self._servers: dict[Key, asyncio.Server] = {}
-        self._connections: dict[asyncio.Task[None], Connection] = {}
+        self._connections: set[Connection] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
     def claim(self) -> None:
         """Take every port promised before. Raises XgwError, which names the port, when one cannot be had."""
@@ -97,10 +99,10 @@ class FrontDoor:
         """Stop listening and cut all connections."""
         for key in list(self._servers):
             self._servers.pop(key).close()
-        for connection in list(self._connections.values()):
+        for connection in list(self._connections):
             connection.abort()
-        if self._connections:
-            await asyncio.wait(list(self._connections), timeout=2)
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=2)
         self._pool.close()
         self._ports.close()
 
@@ -110,7 +112,9 @@ class FrontDoor:
         sock = self._ports.listening(*key)
         loop = asyncio.get_running_loop()
         self._servers[key] = await loop.create_server(
-            lambda: Connection(lambda connection: self._accepted(connection, key)), sock=sock, backlog=512
+            lambda: Connection(lambda connection: self._accepted(connection, key), self._connections.discard),
+            sock=sock,
+            backlog=512,
         )
 
     def _close(self, key: Key) -> None:
@@ -118,12 +122,14 @@ class FrontDoor:
         self._ports.release(*key)
 
     def _accepted(self, connection: Connection, key: Key) -> None:
+        self._connections.add(connection)
         task = asyncio.create_task(self._serve(connection, key))
-        self._connections[task] = connection
-        task.add_done_callback(self._forget)
+        self._serving.add(task)
+        task.add_done_callback(partial(self._served, connection))
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        self._connections.pop(task).close()
+    def _served(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        self._serving.discard(task)
+        connection.close()
         if not task.cancelled() and (error := task.exception()) is not None:
             task.get_loop().call_exception_handler({"message": "front door connection failed", "exception": error})
 

@@ -78,7 +78,7 @@ class _Collector:
         self.line += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
+        self.headers.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         self.complete = True

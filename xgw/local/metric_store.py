@@ -89,7 +89,7 @@ class FileMetricStore:
         self._open(("request_latencies", service, revision, code_class)).add(latency_ms, LATENCY_BUCKETS)
 
     def series(self, metric: MetricName, start: datetime, end: datetime) -> Sequence[Series]:
-        """See the protocol. An interval still growing is shown, ending now."""
+        """See the protocol. An interval still growing is shown, ending now or at `end`."""
         first, last, now = start.timestamp(), end.timestamp(), self._clock()
         found = []
         for (name, service, revision, code_class), folds in self._series.items():
@@ -97,7 +97,7 @@ class FileMetricStore:
                 continue
             shown = []
             for fold in reversed(folds):
-                frozen = fold if fold.end <= now else _until(fold, now)
+                frozen = fold if fold.end <= now else _until(fold, min(now, last))
                 if first < frozen.end <= last and frozen.count:
                     shown.append(frozen.interval())
             if shown:

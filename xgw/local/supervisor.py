@@ -101,6 +101,10 @@ class Supervisor:
         slot = self._slots.get(revision)
         if slot is None or slot.state is not State.SERVING or slot.process is None:
             return None
+        if slot.process.exited() is not None:
+            # Noticed here first: a request sooner than the next look.
+            slot.ended.set()
+            return None
         return Place(slot.process.port, slot.spec.timeout_s)
 
     async def close(self) -> None:
