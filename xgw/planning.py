@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -58,10 +58,12 @@ def plan(
     """What `apply` would do now. Reads only. Raises UsageFault for a step the phase does not have."""
     known_steps(phase, (*only, *skip))
     latest = ledger.latest(target.id)
+    wanted = {step.id for step in phase.steps if (not only or step.id in only) and step.id not in skip}
+    held = {delta.role for step in wanted if (a := latest.get(step)) and a.state in OPEN for delta in deltas_of(a)}
     steps = tuple(
-        StepPlan(step, "skipped", reason="not asked for")
-        if (only and step.id not in only) or step.id in skip
-        else plan_step(target, step, latest.get(step.id), force=force)
+        plan_step(target, step, latest.get(step.id), force=force, held=held)
+        if step.id in wanted
+        else StepPlan(step, "skipped", reason="not asked for")
         for step in phase.steps
     )
     etags = {role: target.service(role).etag for role in dict.fromkeys(c.role for s in phase.steps for c in s.changes)}
@@ -80,8 +82,13 @@ def known_steps(phase: Phase, wishes: Sequence[str]) -> None:
             )
 
 
-def plan_step(target: Target, step: Step, attempt: Attempt | None, *, force: bool = False) -> StepPlan:
-    """What apply would do with one step, from the target and the step's newest attempt."""
+def plan_step(
+    target: Target, step: Step, attempt: Attempt | None, *, force: bool = False, held: Collection[str] = ()
+) -> StepPlan:
+    """What apply would do with one step, from the target and the step's newest attempt.
+
+    `held` are roles whose traffic an unfinished step of the same run holds by name: it will have let go when this step's
+    turn comes, so that is no pin."""
     if attempt and attempt.state in OPEN:
         return StepPlan(step, "resume", deltas_of(attempt), reason=f"run {attempt.run} left it {attempt.state}")
     looked = [change.inspect(target) for change in step.changes]
@@ -96,7 +103,7 @@ def plan_step(target: Target, step: Step, attempt: Attempt | None, *, force: boo
         return StepPlan(step, "holds" if proven else "measure")
     if attempt and proven and not force and (moved := _drifted(deltas_of(attempt), deltas)):
         return StepPlan(step, "drift", deltas, reason=f"changed since run {attempt.run}: {', '.join(moved)}")
-    pinned = [delta.role for delta in deltas if target.service(delta.role).pinned]
+    pinned = [delta.role for delta in deltas if delta.role not in held and target.service(delta.role).pinned]
     if pinned:
         return StepPlan(step, "pinned", deltas, reason=f"traffic of {', '.join(pinned)} is pinned to a revision")
     return StepPlan(step, "change", deltas)

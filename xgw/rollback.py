@@ -41,8 +41,8 @@ def previous(target: Target, ledger: Ledger, role: str, to: str = "") -> Rollbac
     service = target.service(role)
     revisions = {revision.name: revision for revision in target.revisions(role)}
     serving = service.main
-    if not to and (unfinished := _unfinished(ledger, target, role)):
-        serving, to = unfinished
+    if not to and (begun := unfinished(ledger, target, role)):
+        serving, to = begun
     wanted = to or _served_before(ledger, target, role, serving, revisions)
     if wanted not in revisions:
         near = ", ".join(sorted(revisions, reverse=True)[:5]) or "none"
@@ -105,7 +105,7 @@ def pins(ledger: Ledger, target: Target) -> dict[str, str]:
     return {role: to for role, to in last.items() if to}
 
 
-def _unfinished(ledger: Ledger, target: Target, role: str) -> tuple[str, str] | None:
+def unfinished(ledger: Ledger, target: Target, role: str) -> tuple[str, str] | None:
     """(from, to) of a rollback of this service that began and never ended: the same command again is to finish it."""
     ended = {record.run for record in ledger.records(target=target.id, kind="run-end")}
     last = [record for record in ledger.records(target=target.id, kind="pin") if record.body["role"] == role][-1:]

@@ -151,7 +151,8 @@ def _service(message: Any) -> Service:
         generation=int(message.generation),
         latest_created=_short(message.latest_created_revision),
         latest_ready=_short(message.latest_ready_revision),
-        settled=not message.reconciling and message.observed_generation == message.generation,
+        # A change that failed leaves observed_generation behind for good: only `reconciling` says whether one is under way.
+        settled=not message.reconciling,
         ready=condition.state == _SUCCEEDED,
         reason=str(condition.message),
     )

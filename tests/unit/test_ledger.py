@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xgw.errors import LedgerFault
+from xgw.ledger import MOVES, NOTES, Ledger
+
+TARGET = "projects/p/locations/r"
+DELTA = {"role": "gateway", "fields": [], "revision": "gw-1", "old": "gw-0", "carried": False}
+
+
+def opened(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger.db")
+
+
+def walk(ledger: Ledger, *kinds: str, step: str = "1.1") -> int:
+    attempt = 0
+    for kind in kinds:
+        body = {"deltas": [DELTA]} if kind == "intended" else {}
+        attempt = ledger.append(kind, target=TARGET, run=1, attempt=attempt, step=step, body=body).attempt
+    return attempt
+
+
+def test_an_attempt_is_read_back_as_it_was_written(tmp_path):
+    ledger = opened(tmp_path)
+    attempt = walk(ledger, "intended", "applied")
+    ledger.append("evidence", target=TARGET, run=1, attempt=attempt, step="1.1", body={"probe": "memory"})
+    found = opened(tmp_path).latest(TARGET)["1.1"]
+    assert (found.state, found.deltas, found.evidence) == ("applied", (DELTA,), ({"probe": "memory"},))
+
+
+@pytest.mark.parametrize(("state", "kind"), [(s, k) for s in MOVES for k in MOVES if k and k not in MOVES[s]])
+def test_a_move_that_is_not_in_the_table_is_refused_and_writes_nothing(tmp_path, state, kind):
+    ledger = opened(tmp_path)
+    attempt = walk(ledger, *road_to(state)) if state else 0
+    before = ledger.check()
+    with pytest.raises(LedgerFault):
+        ledger.append(kind, target=TARGET, run=1, attempt=attempt, step="1.1", body={"deltas": []})
+    assert ledger.check() == before
+
+
+def road_to(state: str) -> list[str]:
+    roads: dict[str, list[str]] = {"": []}
+    while state not in roads:
+        for known, road in list(roads.items()):
+            for following in MOVES[known]:
+                roads.setdefault(following, [*road, following])
+    return roads[state]
+
+
+def test_every_state_can_be_reached_and_only_reverted_is_final():
+    assert all(road_to(state)[-1:] == [state] for state in MOVES if state)
+    assert [state for state, following in MOVES.items() if not following] == ["reverted"]
+    assert not NOTES & set(MOVES)
+
+
+def test_records_cannot_be_changed_or_removed_through_the_database(tmp_path):
+    ledger = opened(tmp_path)
+    walk(ledger, "intended")
+    with sqlite3.connect(ledger.path) as db:
+        for statement in ("UPDATE record SET step = '9.9'", "DELETE FROM record"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                db.execute(statement)
+    db.close()
+
+
+EDITS = {
+    "a body": "UPDATE record SET body = '[]' WHERE serial = 2",
+    "a time": "UPDATE record SET at = '2000-01-01' WHERE serial = 2",
+    "a removed record": "DELETE FROM record WHERE serial = 2",
+    "the last hash": "UPDATE record SET hash = '0' WHERE serial = 3",
+    "two swapped": "UPDATE record SET serial = CASE serial WHEN 1 THEN -2 WHEN 2 THEN -1 ELSE serial END",
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
+def test_an_edit_behind_the_ledgers_back_is_found_when_it_is_opened(tmp_path, edit):
+    ledger = opened(tmp_path)
+    walk(ledger, "intended", "applied", "promoting")
+    ledger.close()
+    db = sqlite3.connect(tmp_path / "ledger.db")
+    db.executescript("DROP TRIGGER record_is_never_changed; DROP TRIGGER record_is_never_removed;")
+    db.execute(edit)
+    if "serial = CASE" in edit:
+        db.execute("UPDATE record SET serial = -serial WHERE serial < 0")
+    db.commit()
+    db.close()
+    with pytest.raises(LedgerFault, match="altered"):
+        opened(tmp_path)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(max_size=20), min_size=1, max_size=8), st.data())
+def test_any_prefix_of_the_ledger_holds_and_any_flip_is_found(tmp_path_factory, texts, data):
+    path = tmp_path_factory.mktemp("ledger") / "ledger.db"
+    ledger = Ledger(path)
+    for text in texts:
+        ledger.append("run", target=TARGET, body={"command": text})
+    ledger.close()
+    db = sqlite3.connect(path)
+    db.executescript("DROP TRIGGER record_is_never_changed; DROP TRIGGER record_is_never_removed;")
+    keep = data.draw(st.integers(0, len(texts)))
+    db.execute("DELETE FROM record WHERE serial > ?", (keep,))
+    db.commit()
+    assert Ledger(path).check() == keep
+    if keep:
+        serial = data.draw(st.integers(1, keep))
+        column = data.draw(st.sampled_from(["at", "target", "run", "attempt", "step", "kind", "body", "hash"]))
+        db.execute(f"UPDATE record SET {column} = {column} || '1' WHERE serial = ?", (serial,))
+        db.commit()
+        with pytest.raises(LedgerFault, match="altered"):
+            Ledger(path)
+    db.close()
+
+
+def test_a_ledger_of_a_newer_format_is_refused_with_a_way_out(tmp_path):
+    opened(tmp_path).close()
+    db = sqlite3.connect(tmp_path / "ledger.db")
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(LedgerFault, match="newer") as fault:
+        opened(tmp_path)
+    assert "upgrade" in fault.value.fix
+
+
+@pytest.mark.parametrize(
+    "content", [b"this is not a database at all, not even nearly" * 10, b"SQLite format 3\0" + b"\xff" * 200]
+)
+def test_a_torn_ledger_is_refused_with_a_way_out(tmp_path, content):
+    (tmp_path / "ledger.db").write_bytes(content)
+    with pytest.raises(LedgerFault) as fault:
+        opened(tmp_path)
+    assert "copy" in fault.value.fix
+
+
+def test_a_directory_that_cannot_be_made_is_a_clear_fault(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerFault, match="cannot be opened") as fault:
+        Ledger(tmp_path / "file" / "ledger.db")
+    assert "XGW_HOME" in fault.value.fix
+
+
+def test_a_full_disk_is_a_clear_fault_and_leaves_a_whole_ledger(tmp_path):
+    ledger = opened(tmp_path)
+    ledger.append("run", target=TARGET, body={"command": "first"})
+    pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
+    ledger._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(LedgerFault, match="cannot be written") as fault:
+        ledger.append("run", target=TARGET, body={"command": "x" * 400_000})
+    assert "full" in fault.value.cause
+    assert opened(tmp_path).records(kind="run")[0].body == {"command": "first"}
+
+
+def test_run_numbers_count_up_whoever_takes_them(tmp_path):
+    one, two = opened(tmp_path), opened(tmp_path)
+    numbers = [ledger.append("run", target=TARGET).run for ledger in (one, two, one, two)]
+    assert numbers == [1, 2, 3, 4]
+
+
+def _append_many(path: str, count: int) -> None:
+    ledger = Ledger(Path(path))
+    for _ in range(count):
+        ledger.append("run", target=TARGET)
+    ledger.close()
+
+
+def test_two_processes_append_whole_records_in_one_chain(tmp_path):
+    path = tmp_path / "ledger.db"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_append_many, args=(str(path), 150)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    ledger = Ledger(path)
+    assert ledger.check() == 300
+    assert [record.run for record in ledger.records()] == list(range(1, 301))
+
+
+def test_the_attempts_of_one_target_are_not_those_of_another(tmp_path):
+    ledger = opened(tmp_path)
+    walk(ledger, "intended", "applied")
+    assert ledger.latest("projects/other/locations/r") == {}
+
+
+def test_a_role_that_a_rollback_undid_is_left_out_of_what_the_attempt_wrote(tmp_path):
+    ledger = opened(tmp_path)
+    attempt = walk(ledger, "intended", "applied")
+    ledger.append("undone", target=TARGET, run=2, attempt=attempt, step="1.1", body={"roles": ["gateway"]})
+    assert ledger.latest(TARGET)["1.1"].deltas == ()
