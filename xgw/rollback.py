@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xgw import faults
 from xgw.changes.service import new_revision_name
 from xgw.errors import NotFound, Refused
 from xgw.ledger import Attempt, Ledger, who
+from xgw.load.generator import drive
 from xgw.planning import deltas_of
 from xgw.resources import LATEST, Revision, Service, Share, same
 from xgw.target import Target
@@ -33,6 +34,8 @@ class Rollback:
     run: int = 0
     traffic_seconds: float = 0.0
     seconds: float = 0.0
+    answered: int = 0
+    asked: int = 0
 
 
 def previous(target: Target, ledger: Ledger, role: str, to: str = "") -> Rollback:
@@ -74,12 +77,23 @@ def carry_out(target: Target, ledger: Ledger, planned: Rollback, *, command: str
     target.run.update(planned.service, traffic=(Share(to, 100), *tags))
     faults.reach("traffic-moved")
     moved = time.monotonic() - began
+    answered = _ask(target.service(planned.role).uri)
     _restore_template(target, planned, tags)
     faults.reach("put-back")
     _mark_undone(target, ledger, planned, run)
     seconds = round(time.monotonic() - began, 3)
     ledger.append("run-end", target=target.id, run=run, body={"exit": 0, "seconds": seconds, "steps": []})
-    return Rollback(planned.role, planned.service, planned.origin, planned.to, planned.undoes, run, moved, seconds)
+    return replace(planned, run=run, traffic_seconds=moved, seconds=seconds, answered=answered, asked=ASKED)
+
+
+ASKED = 5
+"""Requests that show, right after the traffic moved, whether the service answers."""
+
+
+def _ask(url: str) -> int:
+    """How many of ASKED requests to the service, 10 ms apart, got an answer that is no server error."""
+    load = drive([f"{url.rstrip('/')}/health"], rate=100, seconds=ASKED / 100, timeout=2)
+    return load.sent - load.failed
 
 
 def release(target: Target, ledger: Ledger, role: str, *, command: str) -> Service:

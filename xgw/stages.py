@@ -173,4 +173,5 @@ _SAID = {Verdict.PASSED: True, Verdict.FAILED: False}
 
 
 def _sentence(evidence: Evidence) -> str:
-    return f"{evidence.probe}  {evidence.measured}  (expected {evidence.expected})"
+    where = "no traffic yet" if evidence.where == "candidate" else "live"
+    return f"{evidence.probe}, {where}: {evidence.measured}  (expected {evidence.expected})"

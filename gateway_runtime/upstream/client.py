@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from gateway_runtime.errors import Problem
-from gateway_runtime.settings import UpstreamUrl
+from gateway_runtime.setting_types import UpstreamUrl
 from gateway_runtime.upstream.connection import Connection, Stale
 from gateway_runtime.upstream.pool import IDLE_SECONDS, Pool
 

@@ -7,7 +7,7 @@ import ssl
 from collections import deque
 
 from gateway_runtime.errors import Problem
-from gateway_runtime.settings import UpstreamUrl
+from gateway_runtime.setting_types import UpstreamUrl
 from gateway_runtime.upstream.connection import Connection
 
 SIZE = 100

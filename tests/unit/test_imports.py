@@ -33,7 +33,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "xgw.planning": ("xgw.ledger", "xgw.target"),
     "xgw.stages": ("xgw.measuring", "xgw.ledger", "xgw.target"),
     "xgw.measuring": ("xgw.target",),
-    "xgw.rollback": ("xgw.planning", "xgw.ledger", "xgw.changes", "xgw.target"),
+    "xgw.rollback": ("xgw.planning", "xgw.ledger", "xgw.changes", "xgw.load", "xgw.target"),
     "xgw.ledger": (),
     "xgw.lock": ("xgw.ledger",),
     "xgw.plan": ("xgw.changes", "xgw.probes", "xgw.settings"),

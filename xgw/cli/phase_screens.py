@@ -69,10 +69,15 @@ def _plan_rows(found: StepPlan, arrow: str) -> list[tuple[Any, ...]]:
             text = f"{before} {arrow} {_short(change.after or 'not set')}"
             name = change.field.removeprefix("env.")
             first = not rows
-            why = (found.reason or ", ".join(found.step.requirements)) if first else ""
-            rows.append((found.step.id if first else "", word if first else "", delta.role, name, text, why))
-    rows += [("", "", found.role, "", "", f"fix: {found.fix}") for found in found.blocked]
+            why = (found.reason or ", ".join(found.step.requirements)) if first else _SAME
+            role = delta.role if change is delta.fields[0] else _SAME
+            rows.append((found.step.id if first else _SAME, word if first else _SAME, role, name, text, why))
+    rows += [(_SAME, _SAME, held.role, _SAME, _SAME, f"fix: {held.fix}") for held in found.blocked]
     return rows
+
+
+_SAME = " "
+"""A cell that goes on saying what the one above it says."""
 
 
 def _short(value: str) -> str:

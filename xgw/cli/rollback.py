@@ -74,6 +74,7 @@ def _service(invocation: Invocation, bench: Opened, role: str, to: str, command:
     foot = [
         "",
         f"{ok} traffic 100% on {done.to.name}  {duration(done.traffic_seconds)}",
+        f"{ok if done.answered else symbol('fail', invocation.out)} the service answers {done.answered} of {done.asked} requests",
         f"{ok} the service has that revision's values again; its traffic is pinned  {duration(done.seconds)}",
     ]
     foot += [f"Undone with it: {', '.join(done.undoes)}"] if done.undoes else []
@@ -85,13 +86,13 @@ def _service(invocation: Invocation, bench: Opened, role: str, to: str, command:
         "undoes": list(done.undoes),
         "traffic_seconds": round(done.traffic_seconds, 3),
         "seconds": done.seconds,
+        "answered": done.answered,
+        "asked": done.asked,
         "done": True,
     }
     show(invocation, Report("rollback", columns, rows, foot=foot, data=data))
-    talk(
-        invocation,
-        f"Undo: xgw rollback {role} --to {done.origin}        New revisions serve again after: xgw rollback {role} --release",
-    )
+    talk(invocation, f"Undo: xgw rollback {role} --to {done.origin}")
+    talk(invocation, f"New revisions get traffic again after: xgw rollback {role} --release")
     return ExitCode.OK
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway_runtime.settings import TABLE, Setting, Settings, SettingsFault, UpstreamUrl, read, reference, show
+from gateway_runtime.setting_types import Setting, UpstreamUrl
+from gateway_runtime.settings import TABLE, Settings, SettingsFault, read, reference, show
 
 REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "gateway-settings.md"
 
