@@ -7,12 +7,11 @@ import logging
 import os
 import resource
 import signal
+import time
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from xgw.errors import XgwError
 from xgw.local import files, leftovers
@@ -31,17 +30,18 @@ log = logging.getLogger("xgw.local")
 GRACE_S = 9.0
 """What instances get at a shutdown, so that the whole of it stays within the 10 s that Cloud Run gives."""
 DESCRIPTORS = 65536
+LOCK_S = 0.5
 
 
 def run(home: Path) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. A start that fails leaves word in failure.json."""
     root = files.root(home)
     root.mkdir(parents=True, exist_ok=True)
-    held = files.try_lock(files.daemon_lock(home))
+    held = _only_daemon(home)
     if held is None:
         log.error("another local target runs in %s", root)
         return 1
-    created = psutil.Process().create_time()
+    created = leftovers.stamp(os.getpid())
     files.write_owner(held, os.getpid(), created)
     _raise_descriptors()
     try:
@@ -53,6 +53,14 @@ def run(home: Path) -> int:
     finally:
         files.drop_endpoint(home)
     return 0
+
+
+def _only_daemon(home: Path) -> int | None:
+    """Take the daemon's lock; None when another daemon has it. Commands that look at it hold it for a moment."""
+    deadline = time.monotonic() + LOCK_S
+    while (held := files.try_lock(files.daemon_lock(home))) is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return held
 
 
 async def _serve(home: Path, created: float) -> None:

@@ -22,8 +22,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LocalEndpoint:
-    """Where a running local target answers. `created` is the daemon's creation time, in seconds since the epoch: with
-    it a pid that was given to another process is told apart."""
+    """Where a running local target answers. `created` is the daemon's creation time (xgw.local.leftovers.stamp):
+    with it a pid that was given to another process is told apart."""
 
     grpc: str
     control: str

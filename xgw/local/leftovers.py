@@ -16,16 +16,22 @@ from pathlib import Path
 
 import psutil
 
-SAME_TIME_S = 2.0
-"""Creation times are told from the boot time, which moves a little when the clock is adjusted."""
+SAME_TIME_S = 1.0
 
 
 @dataclass(frozen=True)
 class Noted:
-    """One process that was started."""
+    """One process that was started; `created` is its `stamp`."""
 
     pid: int
     created: float
+
+
+def stamp(pid: int) -> float:
+    """When a process was created, in seconds: since the boot on Linux, where the time since the epoch moves whenever the
+    clock is adjusted; since the epoch elsewhere. Raises psutil.Error when there is no such process."""
+    created = psutil.Process(pid).create_time()
+    return created - psutil.boot_time() if psutil.LINUX else created
 
 
 def note(directory: Path, name: str, process: Noted) -> None:
@@ -53,9 +59,8 @@ def noted(directory: Path) -> list[Noted]:
 def is_alive(process: Noted) -> bool:
     """True when this very process runs; a zombie does not."""
     try:
-        found = psutil.Process(process.pid)
-        same = abs(found.create_time() - process.created) < SAME_TIME_S
-        return same and found.status() != psutil.STATUS_ZOMBIE
+        same = abs(stamp(process.pid) - process.created) < SAME_TIME_S
+        return same and psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 

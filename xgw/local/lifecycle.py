@@ -29,9 +29,6 @@ STOP_S = 20.0
 LOG_BYTES = 4 * 1024 * 1024
 LAST_LINES = 8
 
-_started: dict[int, subprocess.Popen[bytes]] = {}
-"""Daemons this process has started, so that one that ended is reaped and not taken for a living one."""
-
 
 @dataclass(frozen=True)
 class LocalStatus:
@@ -165,7 +162,7 @@ def _spawn(home: Path) -> subprocess.Popen[bytes]:
     if path.exists() and path.stat().st_size > LOG_BYTES:
         os.replace(path, path.with_suffix(".log.1"))
     with path.open("ab") as log:
-        daemon = subprocess.Popen(  # noqa: S603  our own module
+        return subprocess.Popen(  # noqa: S603  our own module
             [sys.executable, "-P", "-m", "xgw.local", "--home", str(home.resolve())],
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -173,20 +170,21 @@ def _spawn(home: Path) -> subprocess.Popen[bytes]:
             stderr=log,
             start_new_session=True,
         )
-    _started[daemon.pid] = daemon
-    return daemon
 
 
 def _ready(home: Path, daemon: subprocess.Popen[bytes], deadline: float, timeout: float, began: int) -> LocalEndpoint:
     while time.monotonic() < deadline:
         endpoint = _serving(home)
         if endpoint is not None:
+            # It outlives this process on purpose; subprocess would warn about that.
+            daemon.returncode = 0
             return endpoint
         if daemon.poll() is not None:
-            del _started[daemon.pid]
             raise _failed(home, daemon.returncode, began)
         time.sleep(POLL_S)
     daemon.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        daemon.wait(timeout=STOP_S)
     raise Unreachable(
         f"The local target was not ready within {timeout:g} seconds.",
         cause=_last_lines(home, began) or "It has said nothing yet.",
@@ -236,11 +234,17 @@ def _down(home: Path) -> bool:
         _end(leftovers.Noted(*owner), lambda: files.is_locked(files.daemon_lock(home)))
     swept = leftovers.sweep(directory)
     files.drop_endpoint(home)
-    left = [process.pid for process in noted if leftovers.is_alive(process)]
-    if left or files.is_locked(files.daemon_lock(home)):
+
+    def left() -> list[str]:
+        daemon = [f"daemon {owner}"] if files.is_locked(files.daemon_lock(home)) else []
+        return daemon + [f"instance {process.pid}" for process in noted if leftovers.is_alive(process)]
+
+    # What a dying daemon leaves to the kernel is gone a moment later.
+    _wait(lambda: not left(), time.monotonic() + 3.0)
+    if left():
         raise XgwError(
             "The local target could not be stopped.",
-            cause=f"Still running: {', '.join(map(str, left)) or owner}",
+            cause=f"Still running: {', '.join(left())}",
             fix="End these processes yourself, then run the same command again.",
         )
     return ran or swept > 0
@@ -256,9 +260,8 @@ def _end(daemon: Any, is_there: Callable[[], bool]) -> None:
         with suppress(ProcessLookupError):
             os.kill(daemon.pid, sign)
         _wait(lambda: not leftovers.is_alive(daemon) and not is_there(), time.monotonic() + patience)
-    child = _started.pop(daemon.pid, None)
-    if child is not None:
-        child.wait(timeout=5)
+    with suppress(ChildProcessError):
+        os.waitpid(daemon.pid, os.WNOHANG)  # when it was this very process that started it
 
 
 def _wait(until: Callable[[], bool], deadline: float) -> None:

@@ -21,7 +21,7 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 def bound(port: int, host: str = "127.0.0.1") -> socket.socket:
     """A TCP socket bound to the port. Raises OSError when somebody listens there."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         # Without it a port is refused for a minute after a restart (connections in TIME_WAIT); on POSIX it does not
         # let two servers listen on one port.

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from xgw.local.images import Program
+from xgw.local.leftovers import stamp
 from xgw.local.log_lines import Line, LinePipe
 
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
@@ -152,7 +153,7 @@ async def spawn(
 
 def _created(pid: int) -> float:
     try:
-        return psutil.Process(pid).create_time()
+        return stamp(pid)
     except psutil.Error:
         return 0.0
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.helpers.local_daemon import gone, home_of_its_own, instance_pids, ports_of, wait_until
 from xgw.errors import Unreachable, XgwError
-from xgw.local import files, lifecycle, ports
+from xgw.local import files, leftovers, lifecycle, ports
 
 
 def test_it_comes_up_with_the_baseline_once_and_goes_down_whole(tmp_path):
@@ -73,7 +73,7 @@ def test_a_ready_file_of_a_dead_or_foreign_process_is_not_believed(tmp_path):
     with home_of_its_own(tmp_path) as home:
         files.root(home).mkdir(parents=True)
         me = psutil.Process()
-        stale = files.LocalEndpoint("127.0.0.1:1", "http://127.0.0.1:1", "p", "r", me.pid, me.create_time())
+        stale = files.LocalEndpoint("127.0.0.1:1", "http://127.0.0.1:1", "p", "r", me.pid, leftovers.stamp(me.pid))
         files.write_endpoint(home, stale)
         assert lifecycle.status(home) is None
         assert lifecycle.down(home) is False
