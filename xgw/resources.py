@@ -77,7 +77,9 @@ class Service:
     @property
     def holding(self) -> tuple[Share, ...]:
         """The shares that answer requests now, by revision name: what to write so that nothing moves."""
-        return tuple(Share(share.revision or self.latest_ready, share.percent) for share in self.serving if share.percent)
+        return tuple(
+            Share(share.revision or self.latest_ready, share.percent) for share in self.serving if share.percent
+        )
 
     @property
     def main(self) -> str:
