@@ -25,6 +25,7 @@ import json
 import os
 import socket
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ CREATE TABLE IF NOT EXISTS record (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS record_by_target ON record (target, kind, serial);
 CREATE INDEX IF NOT EXISTS record_by_attempt ON record (attempt, serial);
+CREATE INDEX IF NOT EXISTS record_by_step ON record (target, step, attempt);
+CREATE INDEX IF NOT EXISTS record_by_run ON record (run, serial);
 CREATE TRIGGER IF NOT EXISTS record_is_never_changed BEFORE UPDATE ON record
   BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS record_is_never_removed BEFORE DELETE ON record
@@ -120,7 +123,7 @@ class Ledger:
         with _as_ledger_fault(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            _switch_to_wal(self._db)
             self._db.execute("PRAGMA synchronous=FULL")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > VERSION:
@@ -130,7 +133,7 @@ class Ledger:
                     fix="upgrade xgw-ops, or set XGW_HOME to another directory",
                 )
             if version < VERSION:
-                self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+                self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
         self.check(last=200)
 
     def close(self) -> None:
@@ -171,28 +174,27 @@ class Ledger:
             )
         return Record(serial, at, target, run, attempt, step, kind, json.loads(text), digest)
 
-    def records(self, *, target: str | None = None, run: int | None = None, kind: str | None = None) -> list[Record]:
-        """The records that match, oldest first."""
-        wanted = {"target": target, "run": run, "kind": kind}
-        terms = [(f"{name} = ?", value) for name, value in wanted.items() if value is not None]
-        where = " AND ".join(term for term, _ in terms) or "1"
-        sql = f"SELECT * FROM record WHERE {where} ORDER BY serial"  # noqa: S608 - column names are ours
-        with _as_ledger_fault(self.path):
-            return [_record(row) for row in self._db.execute(sql, [value for _, value in terms])]
+    def records(
+        self, *, target: str | None = None, run: int | None = None, kind: str | None = None, from_run: int = 0
+    ) -> list[Record]:
+        """The records that match, oldest first; `from_run` leaves out older runs."""
+        wanted = {"target = ?": target, "run = ?": run, "kind = ?": kind, "run >= ?": from_run or None}
+        terms = {term: value for term, value in wanted.items() if value is not None}
+        return self._read(" AND ".join(terms) or "1", *terms.values())
 
     def attempts(self, target: str) -> list[Attempt]:
         """Every attempt on `target`, oldest first."""
-        sql = "SELECT * FROM record WHERE target = ? AND attempt > 0 ORDER BY serial"
-        groups: dict[int, list[Record]] = {}
-        with _as_ledger_fault(self.path):
-            for row in self._db.execute(sql, (target,)):
-                record = _record(row)
-                groups.setdefault(record.attempt, []).append(record)
-        return [_fold(records) for records in groups.values()]
+        return _folded(self._read("target = ? AND attempt > 0", target))
 
     def latest(self, target: str) -> dict[str, Attempt]:
         """Step id -> its newest attempt on `target`."""
-        return {attempt.step: attempt for attempt in self.attempts(target)}
+        newest = "SELECT max(attempt) FROM record WHERE target = ? AND attempt > 0 GROUP BY step"
+        return {attempt.step: attempt for attempt in _folded(self._read(f"attempt IN ({newest})", target))}
+
+    def _read(self, where: str, *values: object) -> list[Record]:
+        sql = f"SELECT * FROM record WHERE {where} ORDER BY serial"  # noqa: S608 - the conditions are ours, values are bound
+        with _as_ledger_fault(self.path):
+            return [_record(row) for row in self._db.execute(sql, values)]
 
     def check(self, *, last: int | None = None) -> int:
         """Recompute the hash chain (of the last N records, or all) and return how many hold. Raises LedgerFault at a break."""
@@ -234,6 +236,19 @@ class Ledger:
         self._db.execute("COMMIT")
 
 
+def _switch_to_wal(db: sqlite3.Connection) -> None:
+    """Switching needs the file for itself, and SQLite does not wait for that: two processes opening a new ledger at once
+    would see "locked"."""
+    for _ in range(100):
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(0.05)
+
+
 def who() -> str:
     """The person at the keyboard, as runs and locks name them."""
     try:
@@ -241,6 +256,13 @@ def who() -> str:
     except (KeyError, OSError):
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
+
+
+def _folded(records: list[Record]) -> list[Attempt]:
+    groups: dict[int, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.attempt, []).append(record)
+    return [_fold(group) for group in groups.values()]
 
 
 def _fold(records: list[Record]) -> Attempt:

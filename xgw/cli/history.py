@@ -42,7 +42,9 @@ def history(invocation: Invocation, words: tuple[str, ...], last: int) -> int:
                 raise NotFound(f"there is no run {number}", cause=f"not on {bench.target.label}", fix="xgw history")
             show(invocation, _one(number, records))
         else:
-            show(invocation, _all(bench.ledger.records(target=bench.target.id), last))
+            runs = bench.ledger.records(target=bench.target.id, kind="run")[-last:]
+            oldest = runs[0].run if runs else 0
+            show(invocation, _all(runs, bench.ledger.records(target=bench.target.id, from_run=oldest)))
             talk(invocation, "Next: xgw history show N")
     return ExitCode.OK
 
@@ -55,11 +57,10 @@ def _number(words: tuple[str, ...]) -> int:
     )
 
 
-def _all(records: Sequence[Record], last: int) -> Report:
-    runs = [record for record in records if record.kind == "run"][::-1][:last]
+def _all(runs: Sequence[Record], records: Sequence[Record]) -> Report:
     ends = {record.run: record for record in records if record.kind == "run-end"}
     rows, data = [], []
-    for run in runs:
+    for run in reversed(runs):
         end = ends.get(run.run)
         body: Any = end.body if end else {}
         steps = body.get("steps", [])
