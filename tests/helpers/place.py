@@ -77,6 +77,21 @@ class Place:
                 raise
         return Done(process.returncode, out or "", err or "")
 
+    def shell(self, script: str, timeout: float = 60) -> Done:
+        """A line of shell; `xgw` in it is the real command."""
+        xgw = f'xgw() {{ "{sys.executable}" -m xgw "$@"; }}; '
+        done = subprocess.run(
+            ["bash", "-c", xgw + script],
+            cwd=self.root,
+            env=environment(self.home, self.env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
     def ok(self, *args: str, **options: Any) -> Done:
         done = self.run(*args, **options)
         assert done.code == 0, done
