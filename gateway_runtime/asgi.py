@@ -17,10 +17,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from email.utils import formatdate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway_runtime.errors import ClientGone, Problem
 from gateway_runtime.paths import canonical_path
+
+if TYPE_CHECKING:
+    from gateway_runtime.auth.identity import Identity
+    from gateway_runtime.routes import Route
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -37,8 +41,8 @@ class Request:
     """One request, and what the layers found out about it. Names of header fields are lower-case bytes."""
 
     __slots__ = (
-        "_path", "at_end", "client", "debug", "error", "headers", "id", "kept", "method", "params", "query",
-        "raw_path", "receive", "scheme", "sent", "started", "status", "trace", "trace_flags", "uploaded",
+        "_path", "at_end", "client", "debug", "error", "headers", "id", "identity", "kept", "method", "params",
+        "query", "raw_path", "receive", "routes", "scheme", "sent", "started", "status", "trace", "trace_flags", "uploaded",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -54,6 +58,10 @@ class Request:
         """Called once each, the innermost layer's first, when the answer has been sent or given up."""
         self.params: dict[str, str] = {}
         """What the route's placeholders stood for."""
+        self.routes: Sequence[Route] | None = None
+        """The routes of its path, once the router was asked."""
+        self.identity: Identity | None = None
+        """Who sent it, by a verified token; None only on a public route."""
         self.id = ""
         self.trace = ""
         """The trace it belongs to: 32 hex digits."""

@@ -6,7 +6,7 @@ included. The most exact pattern wins: whole paths before placeholders before `*
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway_runtime.asgi import Handler, Request, Response
@@ -19,11 +19,12 @@ KNOWN = frozenset((*ANY, "OPTIONS"))
 
 @dataclass(frozen=True)
 class Route:
-    """One row: which methods of which path go where."""
+    """One row: which methods of which path go where. Without `public` the caller must have shown a valid token."""
 
     methods: tuple[str, ...]
     pattern: str
     handler: Handler
+    public: bool = False
 
 
 class Router:
@@ -39,11 +40,25 @@ class Router:
                 self._exact.setdefault(route.pattern, []).append(route)
         self._shaped = sorted(shaped.items(), key=_exactness)
 
+    def find(self, request: Request) -> Sequence[Route]:
+        """The routes of the request's path, whatever its method; kept in the request. Problem: no path, no such method."""
+        if request.routes is None:
+            path = request.path
+            if request.method not in KNOWN:
+                raise Problem("NOT_IMPLEMENTED", method=request.method)
+            request.routes = self._exact.get(path) or self._match(path, request.params)
+        return request.routes
+
+    def is_public(self, request: Request) -> bool:
+        """Whether the request needs no token. A path that is not there needs one: strangers learn no inventory."""
+        routes = self.find(request)
+        for route in routes:
+            if request.method in route.methods:
+                return route.public
+        return any(route.public for route in routes)  # it will be 405, with Allow
+
     async def __call__(self, request: Request) -> Response:
-        path = request.path
-        routes = self._exact.get(path) or self._match(path, request.params)
-        if request.method not in KNOWN:
-            raise Problem("NOT_IMPLEMENTED", method=request.method)
+        routes = self.find(request)
         if not routes:
             raise Problem("NOT_FOUND")
         for route in routes:

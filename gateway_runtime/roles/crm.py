@@ -27,7 +27,7 @@ def crm(settings: Settings) -> Role:
     contacts = Contacts(store, settings.contacts_tenant)
     return Role(
         routes=(
-            Route(READ, "/health", live),
+            Route(READ, "/health", live, public=True),
             Route(READ, "/contacts", contacts.page),
             Route(("POST",), "/contacts", contacts.add),
             Route(READ, "/contacts/{id}", contacts.get),

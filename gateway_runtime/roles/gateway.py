@@ -33,8 +33,8 @@ def gateway(settings: Settings) -> Role:
 
     return Role(
         routes=(
-            Route(READ, "/health", live),
-            Route(READ, "/health/deep", Deep(clients)),
+            Route(READ, "/health", live, public=True),
+            Route(READ, "/health/deep", Deep(clients), public=True),
             Route(ANY, "/api/v2/crm/contacts/*", Forward("crm", clients["crm"], strip="/api/v2/crm")),
             Route(ANY, "/api/v2/slack/*", Forward("slack", clients["slack"], strip="/api/v2/slack")),
             Route(ANY, "/api/v2/gmail/*", Forward("gmail", clients["gmail"], strip="/api/v2/gmail")),

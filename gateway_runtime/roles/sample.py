@@ -17,7 +17,9 @@ ANSWERS = {
 def sample(role: str) -> Role:
     """The role `slack` or `gmail`."""
     path, answer = ANSWERS[role]
-    return Role(routes=(Route(READ, "/health", _says({"status": "healthy"})), Route(READ, path, _says(answer))))
+    return Role(
+        routes=(Route(READ, "/health", _says({"status": "healthy"}), public=True), Route(READ, path, _says(answer)))
+    )
 
 
 def _says(answer: object) -> Handler:
