@@ -120,10 +120,15 @@ def pins(ledger: Ledger, target: Target) -> dict[str, str]:
 
 
 def unfinished(ledger: Ledger, target: Target, role: str) -> tuple[str, str] | None:
-    """(from, to) of a rollback of this service that began and never ended: the same command again is to finish it."""
-    ended = {record.run for record in ledger.records(target=target.id, kind="run-end")}
-    last = [record for record in ledger.records(target=target.id, kind="pin") if record.body["role"] == role][-1:]
-    return next(((str(r.body["from"]), str(r.body["to"])) for r in last if r.run not in ended and r.body["to"]), None)
+    """(from, to) of a rollback of this service that was the last thing begun here and never ended: the same command again
+    is to finish it, not to roll back from where it had got to."""
+    runs = ledger.records(target=target.id, kind="run")
+    if not runs or ledger.records(target=target.id, run=runs[-1].run, kind="run-end"):
+        return None
+    pins = ledger.records(target=target.id, run=runs[-1].run, kind="pin")
+    return next(
+        ((str(r.body["from"]), str(r.body["to"])) for r in pins if r.body["role"] == role and r.body["to"]), None
+    )
 
 
 def _served_before(ledger: Ledger, target: Target, role: str, serving: str, revisions: Mapping[str, Revision]) -> str:

@@ -77,7 +77,8 @@ def apply(
                 run.end(StepResult(found.step, Outcome.SKIPPED, run.halted or "interrupted"))
             else:
                 run.end(_carry_out(bench, run.id, found, force=force))
-    return run.result(interrupted=stop())
+        run.interrupted = stop()
+    return run.result()
 
 
 def _carry_out(bench: Bench, run: int, found: StepPlan, *, force: bool) -> StepResult:
@@ -186,7 +187,7 @@ def revert(
                 deltas_of(attempt),
                 why=why,
             )
-            _refuse_drift(job)
+            _refuse_moved(job)
             if job.state != "reverting":
                 job.move("reverting", why=why)
                 faults.reach("reverting-recorded")
@@ -197,9 +198,16 @@ def revert(
     return run.result()
 
 
-def _refuse_drift(job: Job) -> None:
+def _refuse_moved(job: Job) -> None:
     if job.why.startswith("forced"):
         return
+    pinned = [delta.role for _, delta in job.pairs(carried=True) if job.target.service(delta.role).pinned]
+    if pinned and job.state == "validated":  # an unfinished step holds its traffic by name itself
+        raise Conflict(
+            f"step {job.step.id}: the traffic of {', '.join(pinned)} is pinned to a revision",
+            cause="putting the step back would move the traffic to the latest revision again",
+            fix=f"xgw rollback --release {pinned[0]}, then the same command; or --force",
+        )
     moved = [text for change, delta in job.pairs(carried=True) for text in change.drifted(job.target, delta)]
     if moved:
         raise Conflict(
@@ -231,6 +239,7 @@ class _Open:
     command: str
     began: float = field(default_factory=time.monotonic)
     ended: list[StepResult] = field(default_factory=list)
+    interrupted: bool = False
 
     @property
     def halted(self) -> str:
@@ -244,9 +253,9 @@ class _Open:
         """One more step has ended."""
         self.ended.append(result)
 
-    def result(self, *, interrupted: bool = False) -> Run:
+    def result(self) -> Run:
         """The run as its caller gets it."""
-        code = ExitCode.INTERRUPTED if interrupted else _exit_code(self.ended)
+        code = ExitCode.INTERRUPTED if self.interrupted else _exit_code(self.ended)
         return Run(self.id, self.command, tuple(self.ended), code, round(time.monotonic() - self.began, 3))
 
 
@@ -254,22 +263,23 @@ class _Open:
 def _recorded(bench: Bench, command: str) -> Iterator[_Open]:
     """A run in the ledger: its beginning before anything else, and how it ended, also when it ended by a fault."""
     record = bench.ledger.append("run", target=bench.target.id, body={"command": command, "who": who()})
-    run, error = _Open(record.run, command), ""
+    run, error, code = _Open(record.run, command), "", ExitCode.FAILED
     faults.reach("run-recorded")
     try:
         yield run
+        code = run.result().exit_code
+    except XgwError as fault:
+        error, code = fault.message, fault.exit_code
+        raise
+    except KeyboardInterrupt:
+        error, code = "interrupted", ExitCode.INTERRUPTED
+        raise
     except BaseException as fault:
-        error = (
-            fault.message
-            if isinstance(fault, XgwError)
-            else "interrupted"
-            if isinstance(fault, KeyboardInterrupt)
-            else repr(fault)
-        )
+        error = repr(fault)
         raise
     finally:
         steps = [{"step": r.step.id, "outcome": r.outcome.value, "reason": r.reason} for r in run.ended]
-        body = {"steps": steps, "seconds": run.result().seconds, "error": error, "exit": int(_exit_code(run.ended))}
+        body = {"steps": steps, "seconds": run.result().seconds, "error": error, "exit": int(code)}
         bench.ledger.append("run-end", target=bench.target.id, run=run.id, body=body)
 
 

@@ -180,6 +180,13 @@ def _blocked(role: str, service: Service, wanted: Mapping[str, str]) -> Blocked 
             f"{memory} is below the {GEN2_FLOOR} that execution environment gen2 needs",
             'skip it, or accept gen1 for this step in xgw.toml: [overrides."{step}"] execution_environment = "gen1"',
         )
+    if service.latest_created != service.latest_ready:
+        return Blocked(
+            role,
+            f"its latest revision {service.latest_created} is not ready, and a change would build on it: {service.reason}",
+            f"deploy a revision that starts, or give it the values of the one that serves: xgw rollback {role} --to "
+            + service.latest_ready,
+        )
     image = wanted.get("image", service.fields.get("image", ""))
     if "@sha256:" not in image:
         return Blocked(

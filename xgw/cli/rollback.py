@@ -55,7 +55,7 @@ def _service(invocation: Invocation, bench: Opened, role: str, to: str, command:
     from xgw import rollback as verb
 
     planned = verb.previous(bench.target, bench.ledger, role, to)
-    if planned.origin == planned.to.name:
+    if planned.origin == planned.to.name and bench.target.service(role).fields == planned.to.fields:
         talk(invocation, f"{planned.to.name} serves already; nothing to do")
         return ExitCode.OK
     rows = _rows(bench, planned, role)

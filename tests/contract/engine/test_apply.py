@@ -197,6 +197,16 @@ def test_an_image_by_tag_blocks_a_change_because_the_code_could_change_with_it(e
     assert "is a tag" in found.blocked[0].reason
 
 
+def test_a_service_whose_latest_revision_is_broken_is_not_built_on(engine: Engine, cloud: LocalCloud):
+    from google.api_core.exceptions import GoogleAPICallError
+
+    with pytest.raises(GoogleAPICallError):
+        cloud.deploy("crash@sha256:2", "gateway")
+    found = engine.plan(only=["1.1"]).steps[0]
+    assert found.state == "blocked"
+    assert engine.target.service(GATEWAY).latest_ready in found.blocked[0].fix
+
+
 def test_a_pinned_service_refuses_before_anything_is_changed(engine: Engine, cloud: LocalCloud):
     pinned = engine.target.service(GATEWAY)
     engine.target.run.update("gateway", traffic=pinned.holding)

@@ -140,3 +140,29 @@ def test_other_services_are_left_alone(engine: Engine):
     roll_back(engine)
     assert (engine.fields()[CRM], engine.traffic()[CRM], serving(engine, CRM)) == crm
     assert set(NAMES) == {GATEWAY, CRM}
+
+
+def test_putting_a_step_back_does_not_silently_undo_a_pin(engine: Engine):
+    from xgw.resources import Share
+
+    engine.apply()
+    engine.target.run.update("gateway", traffic=(Share(serving(engine), 100),))
+    with pytest.raises(Conflict, match="pinned"):
+        engine.revert()
+    assert engine.target.service(GATEWAY).pinned
+    assert engine.serving_mode(GATEWAY) == "strict"
+
+
+def test_an_unfinished_rollback_of_long_ago_is_not_taken_up_again(engine: Engine):
+    from xgw import faults
+    from xgw.errors import XgwError
+
+    engine.apply()
+    first = rollback.previous(engine.target, engine.ledger(), GATEWAY)
+    faults.arm("run-recorded#1:exception")
+    with pytest.raises(XgwError):
+        rollback.carry_out(engine.target, engine.ledger(), first, command="rollback gateway")
+    faults.arm("")
+    assert rollback.unfinished(engine.ledger(), engine.target, GATEWAY) == (first.origin, first.to.name)
+    engine.revert()
+    assert rollback.unfinished(engine.ledger(), engine.target, GATEWAY) is None
