@@ -73,13 +73,15 @@ def _read(path: Path) -> dict[str, Any]:
         if document["schema"] != SCHEMA:
             raise ValueError(f"its schema is {document['schema']!r}")
         data: dict[str, Any] = document["data"]
-        if not all(isinstance(data[key], dict) for key in ("etags", "steps")):
+        parts = (data["target"], str), (data["phase"], int), (data["etags"], dict), (data["steps"], dict)
+        found = [*parts, *((step["state"], str) for step in data["steps"].values())]
+        if not all(isinstance(part, kind) for part, kind in found):
             raise ValueError("its parts are not as xgw writes them")
     except OSError as error:
         raise UsageFault(
             f"{path} cannot be read", cause=str(error), fix="name a file that xgw ... plan --out wrote"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UsageFault(
             f"{path} is not a saved plan", cause=str(error), fix="write one: xgw phase1 plan --out FILE"
         ) from error
