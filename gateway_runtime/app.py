@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from gateway_runtime.asgi import Edge, Handler
 from gateway_runtime.layers.access_log import AccessLog
 from gateway_runtime.layers.cors import Cors
+from gateway_runtime.layers.measure import Measure
 from gateway_runtime.layers.problems import Problems
 from gateway_runtime.layers.request_id import RequestId
 from gateway_runtime.logs import Log
+from gateway_runtime.metrics import Metrics
 from gateway_runtime.routes import Route, Router
 from gateway_runtime.settings import Settings
 
@@ -30,24 +32,25 @@ class Role:
 
 def build(settings: Settings, log: Log) -> Edge:
     """The ASGI application of these settings."""
-    role = role_of(settings)
+    metrics = Metrics()
+    role = role_of(settings, metrics)
     router: Handler = Router(role.routes)
 
     # Inside out. Problems stays inside Cors, so that a browser can read an error answer (design: the gateway).
     problems = Problems(router, log, full=settings.error_detail == "full")
     cors = Cors(problems, settings.cors_allowed_origins, max_age=settings.cors_max_age)
     access_log = AccessLog(cors, log, rate=settings.log_sample_rate)
-    outermost = RequestId(access_log)
+    outermost = Measure(RequestId(access_log), metrics)
 
     return Edge(outermost, last_resort=problems.answer, broken=problems.record, start=role.start, stop=role.stop)
 
 
-def role_of(settings: Settings) -> Role:
+def role_of(settings: Settings, metrics: Metrics) -> Role:
     """The role this process has; only its own modules are imported."""
     if settings.role == "gateway":
         from gateway_runtime.roles.gateway import gateway
 
-        return gateway(settings)
+        return gateway(settings, metrics)
     if settings.role == "crm":
         from gateway_runtime.roles.crm import crm
 

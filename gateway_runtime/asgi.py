@@ -42,7 +42,8 @@ class Request:
 
     __slots__ = (
         "_path", "at_end", "client", "debug", "error", "headers", "id", "identity", "kept", "method", "params",
-        "query", "raw_path", "receive", "routes", "scheme", "sent", "started", "status", "trace", "trace_flags", "uploaded",
+        "problem", "query", "raw_path", "receive", "routes", "scheme", "sent", "started", "status", "trace",
+        "trace_flags", "uploaded",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -74,6 +75,8 @@ class Request:
         self.sent = 0
         """Bytes of body sent."""
         self.error: Exception | None = None
+        self.problem: Problem | None = None
+        """What it was refused for (4xx): said in its one access line."""
         self.uploaded = False
         """Whether all of the body has been read."""
         self._path: str | None = None
@@ -137,12 +140,14 @@ class Request:
 class Response:
     """One answer: a body in memory, or one that is still arriving. Names of header fields are lower-case bytes."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "status", "variants")
 
     def __init__(self, status: int, headers: Headers = (), body: bytes | AsyncIterator[bytes] = b"") -> None:
         self.status = status
         self.headers = list(headers)
         self.body = body
+        self.variants: MutableMapping[str, bytes] | None = None
+        """Where a coded form of this body may be kept for the next answer with the same bytes (the cache's)."""
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a field."""

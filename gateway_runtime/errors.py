@@ -51,6 +51,14 @@ class Problem(Exception):
         super().__init__(message or usual)
 
 
+class Shed(Problem):
+    """Refused at once to protect what is behind: 503 with Retry-After. Decided, not suffered, so no stack is logged."""
+
+    def __init__(self, reason: str, *, retry_after: int, **details: Any) -> None:
+        after = ((b"retry-after", b"%d" % retry_after),)
+        super().__init__("SERVICE_UNAVAILABLE", headers=after, reason=reason, **details)
+
+
 def stack_of(error: BaseException) -> str:
     """The traceback of an exception with its causes, as text."""
     return "".join(traceback.format_exception(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from gateway_runtime.asgi import Handler, Request, Response
 from gateway_runtime.logs import Log, sampled
@@ -44,6 +45,11 @@ class AccessLog:
             "responseSize": str(request.sent),
             "userAgent": (request.header(b"user-agent") or b"")[:256].decode("latin-1"),
         }
+        refused: dict[str, Any] = {}
+        if request.problem is not None:
+            refused = {"code": request.problem.code, "reason": str(request.problem)[:512]}
+            if request.problem.details:
+                refused["details"] = request.problem.details
         level = "error" if request.status >= 500 or request.error else "warning" if failed else "info"
         self._log.write(
             level,
@@ -52,4 +58,5 @@ class AccessLog:
             requestId=request.id,
             sampleRate=self._rate,
             trace=request.trace,
+            **refused,
         )

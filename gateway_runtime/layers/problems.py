@@ -1,4 +1,4 @@
-"""Turns exceptions into the standard error answer, and logs each with its stack."""
+"""Turns exceptions into the standard error answer. A fault is logged with its stack; a refusal is in the access line."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway_runtime.asgi import JSON, Handler, Request, Response
-from gateway_runtime.errors import ClientGone, Problem, stack_of
+from gateway_runtime.errors import ClientGone, Problem, Shed, stack_of
 from gateway_runtime.logs import Log
 
 
 class Problems:
     """Whatever the inner layers raise becomes an answer here, inside Cors, so that a browser can read it.
 
-    `full` (ERROR_DETAIL=full) adds stack and details to the answer. The log has them always.
+    `full` (ERROR_DETAIL=full) adds stack and details to the answer.
     """
 
     def __init__(self, inner: Handler, log: Log, *, full: bool) -> None:
@@ -37,19 +37,22 @@ class Problems:
         return envelope(known, request.id, shown=error if self._full else None)
 
     def record(self, error: Exception, request: Request, known: Problem | None = None) -> None:
-        """Logs an exception with its stack and details: ERROR for a fault of ours or an upstream's, WARNING for a
-        caller's.
+        """A refusal (4xx) goes into the request's access line. Anything else is ours or an upstream's fault: a line of its
+        own at ERROR, with details and stack; without the stack when it was shed, which is a decision and no accident.
         """
-        status = known.status if known else 500
+        if known is not None and known.status < 500:
+            request.problem = known
+            return
+        shed = {} if isinstance(error, Shed) else {"stack_trace": stack_of(error)[-3000:]}
         self._log.write(
-            "error" if status >= 500 else "warning",
+            "error",
             f"{known.code if known else 'ANSWER_CUT_SHORT'}: {error}",
             trace=request.trace,
             requestId=request.id,
             requestMethod=request.method,
             path=request.raw_path.decode("latin-1"),
             details=getattr(error, "details", {}),
-            stack_trace=stack_of(error)[-3000:],
+            **shed,
         )
 
 

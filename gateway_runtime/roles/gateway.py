@@ -8,6 +8,7 @@ import json
 from gateway_runtime.app import Role
 from gateway_runtime.asgi import JSON, Request, Response
 from gateway_runtime.errors import Problem
+from gateway_runtime.metrics import Metrics
 from gateway_runtime.routes import ANY, READ, Route
 from gateway_runtime.settings import Settings
 from gateway_runtime.upstream.client import Ask, Client
@@ -17,7 +18,7 @@ DEEP_SECONDS = 2.0
 NO_STORE = (b"cache-control", b"no-store")
 
 
-def gateway(settings: Settings) -> Role:
+def gateway(settings: Settings, metrics: Metrics) -> Role:
     """The role `gateway` with the upstreams of these settings."""
     urls = {
         "crm": settings.upstream_crm_url,

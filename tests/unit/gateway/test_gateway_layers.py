@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway_runtime.asgi import Response
-from gateway_runtime.errors import CODES, Problem
+from gateway_runtime.errors import CODES, Problem, Shed
 from gateway_runtime.layers.access_log import AccessLog
 from gateway_runtime.layers.cors import Cors
 from gateway_runtime.layers.problems import Problems
@@ -149,9 +149,34 @@ def test_every_code_answers_in_the_one_envelope(code: str, tmp_path: Path) -> No
     assert (error["code"], error["requestId"]) == (code, "r1")
     assert error["message"] == ("our own words" if response.status < 500 else CODES[code][1])
     assert (response.header(b"content-type"), response.header(b"cache-control")) == (b"application/json", b"no-store")
-    assert entries[0]["severity"] == ("ERROR" if response.status >= 500 else "WARNING")
+    if response.status < 500:
+        assert entries == [], "a refusal is told by its access line alone"
+        return
+    assert entries[0]["severity"] == "ERROR"
     assert "test_gateway" in entries[0]["stack_trace"] or "gateway_request" in entries[0]["stack_trace"]
     assert entries[0]["details"] == {"address": "10.0.0.3:6379"}
+
+
+def test_a_refusal_is_one_line_with_its_code_and_its_reason(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as sink:
+        log = Log(fd=sink.fileno())
+        asked = request(raw_path=b"/x")
+        problems = Problems(raises(Problem("NOT_FOUND", "There is no such contact", looked="here")), log, full=False)
+        asked.status = asyncio.run(AccessLog(problems, log, rate=0)(asked)).status
+        for done in asked.at_end:
+            done()
+        log.close()
+    (entry,) = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert (entry["severity"], entry["code"], entry["reason"]) == ("WARNING", "NOT_FOUND", "There is no such contact")
+    assert (entry["details"], entry["httpRequest"]["status"]) == ({"looked": "here"}, 404)
+    assert "stack_trace" not in entry
+
+
+def test_what_was_shed_is_logged_without_a_stack(tmp_path: Path) -> None:
+    response, error, entries = failed(Shed("every place is taken", retry_after=7), tmp_path)
+    assert (response.status, error["code"], response.header(b"retry-after")) == (503, "SERVICE_UNAVAILABLE", b"7")
+    assert entries[0]["severity"] == "ERROR"
+    assert "stack_trace" not in entries[0]
 
 
 class Attributed(Exception):
