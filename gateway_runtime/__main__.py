@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
 def serve(settings: configuration.Settings) -> int:
     """Listens until told to stop."""
     signal.signal(signal.SIGTERM, _end)  # until uvicorn listens, and again when it has drained and passes the signal on
-    from gateway_runtime.server import run
+    from gateway_runtime.server.run import run
 
     return run(settings, drain=DRAIN_SECONDS, keep_alive=KEEP_ALIVE_SECONDS)
 
