@@ -89,6 +89,8 @@ def _ending(body: dict[str, Any]) -> Cell:
     bad = next((step["step"] for step in body["steps"] if step["outcome"] in ("rejected", "unproven")), "")
     if not code:
         return Cell(f"ok {duration(float(body['seconds']))}", "ok")
+    if code == ExitCode.INTERRUPTED:
+        return Cell("interrupted: run it again", "warn")
     return Cell(f"exit {code} {bad}".rstrip(), "warn" if code == ExitCode.UNPROVEN else "fail")
 
 
