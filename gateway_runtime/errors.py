@@ -21,17 +21,23 @@ CODES: Mapping[str, tuple[int, str]] = MappingProxyType(
         "FORBIDDEN": (403, "This is not allowed"),
         "NOT_FOUND": (404, "There is nothing here"),
         "METHOD_NOT_ALLOWED": (405, "This method is not allowed here"),
+        "REQUEST_TIMEOUT": (408, "The request did not arrive in time"),
         "CONFLICT": (409, "This clashes with what is already there"),
         "PAYLOAD_TOO_LARGE": (413, "The body is larger than allowed"),
         "URI_TOO_LONG": (414, "The URL is longer than allowed"),
         "UNSUPPORTED_MEDIA_TYPE": (415, "The body must be application/json"),
+        "EXPECTATION_FAILED": (417, "The only expectation met here is 100-continue"),
+        "MISDIRECTED_REQUEST": (421, "This host is not served here"),
         "VALIDATION_FAILED": (400, "A value is not allowed"),
         "RATE_LIMITED": (429, "Too many requests"),
+        "HEAD_TOO_LARGE": (431, "The head of the request is larger than allowed"),
         "INTERNAL_ERROR": (500, "An unexpected error occurred"),
         "NOT_IMPLEMENTED": (501, "This method is not supported"),
         "BAD_GATEWAY": (502, "A service behind this one gave no valid answer"),
         "SERVICE_UNAVAILABLE": (503, "A service behind this one is not available"),
+        "OVERLOADED": (503, "Too many connections; try again shortly"),
         "GATEWAY_TIMEOUT": (504, "A service behind this one took too long"),
+        "HTTP_VERSION_NOT_SUPPORTED": (505, "HTTP/1.1 is spoken here"),
     }
 )
 """Code -> status and the words used when nothing more can be said."""

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway_runtime.origins import OriginPolicy
+from gateway_runtime.server.hosts import HostPolicy
 from gateway_runtime.setting_types import (
     Setting,
     UpstreamUrl,
     database,
+    listed,
     name,
     number,
     one_of,
@@ -51,6 +53,24 @@ class Settings:
     upstream_timeout: float = 30.0
     contacts_database: str = ""
     contacts_tenant: str = ""
+    server_allowed_hosts: HostPolicy = field(default_factory=HostPolicy)
+    server_head_bytes: int = 16384
+    server_head_fields: int = 100
+    server_url_bytes: int = 8192
+    server_head_timeout: float = 10.0
+    server_body_timeout: float = 10.0
+    server_body_rate: int = 500
+    server_write_timeout: float = 20.0
+    server_write_rate: int = 2048
+    server_idle_timeout: float = 75.0
+    server_drain_timeout: float = 6.0
+    server_max_connections: int = 2000
+    compression: str = "on"
+    compression_codings: str = "br,zstd,gzip"
+    compression_min_bytes: int = 1024
+    compression_brotli_quality: int = 4
+    compression_zstd_level: int = 1
+    compression_gzip_level: int = 1
     google_cloud_project: str = ""
     k_service: str = ""
     k_revision: str = ""
@@ -104,6 +124,76 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting("CONTACTS_DATABASE", database, "a path", "The SQLite file of the contacts. Required for the role `crm`."),
     Setting("CONTACTS_TENANT", name, "a name", "The one tenant this process serves. Required for the role `crm`."),
+    Setting(
+        "SERVER_ALLOWED_HOSTS",
+        HostPolicy.parse,
+        "comma list",
+        "Hosts a request may name: exact ones, or `*.suffix`; others get 421. Unset: any that is well formed.",
+    ),
+    Setting("SERVER_HEAD_BYTES", whole(1024, 262144), "1024..262144 B", "The head of a request, else 431."),
+    Setting(
+        "SERVER_HEAD_FIELDS", whole(8, 1000), "8..1000", "Fields of a request's head, and of its trailer, else 431."
+    ),
+    Setting("SERVER_URL_BYTES", whole(256, 8192), "256..8192 B", "Path and query of a request, else 414."),
+    Setting(
+        "SERVER_HEAD_TIMEOUT",
+        number(0.1, 300),
+        "0.1..300 s",
+        "From a connection's start, or a later head's first byte, to the end of that head, else 408.",
+    ),
+    Setting(
+        "SERVER_BODY_TIMEOUT",
+        number(0.1, 300),
+        "0.1..300 s",
+        "The longest pause inside a request's body, else 408. Only while the client is what is waited for.",
+    ),
+    Setting(
+        "SERVER_BODY_RATE",
+        whole(0, 1000000),
+        "0..1000000 B/s",
+        "The slowest a body may arrive on average, after the first SERVER_BODY_TIMEOUT, else 408. 0: any.",
+    ),
+    Setting(
+        "SERVER_WRITE_TIMEOUT",
+        number(0.1, 600),
+        "0.1..600 s",
+        "How long a client may take nothing of an answer that waits for it; then it is cut off.",
+    ),
+    Setting(
+        "SERVER_WRITE_RATE",
+        whole(0, 1000000),
+        "0..1000000 B/s",
+        "The slowest it may take a waiting answer, over SERVER_WRITE_TIMEOUT; then it is cut off. 0: any.",
+    ),
+    Setting(
+        "SERVER_IDLE_TIMEOUT",
+        number(0.1, 3600),
+        "0.1..3600 s",
+        "How long a connection stays open between two requests. Longer than what stands in front keeps its own.",
+    ),
+    Setting(
+        "SERVER_DRAIN_TIMEOUT",
+        number(0, 600),
+        "0..600 s",
+        "How long requests in flight may take after SIGTERM, else 503. Cloud Run kills after 10 s.",
+    ),
+    Setting(
+        "SERVER_MAX_CONNECTIONS",
+        whole(1, 100000),
+        "1..100000",
+        "Open connections; one more gets 503. Never more than three quarters of the file descriptors allowed.",
+    ),
+    Setting("COMPRESSION", one_of("on", "off"), "on off", "Whether answers are compressed for clients that want it."),
+    Setting(
+        "COMPRESSION_CODINGS",
+        listed("br", "zstd", "gzip"),
+        "comma list of br zstd gzip",
+        "The codings on offer; the first wins among those a client likes equally.",
+    ),
+    Setting("COMPRESSION_MIN_BYTES", whole(1, 1048576), "1..1048576", "Bytes below which a body goes out as it is."),
+    Setting("COMPRESSION_BROTLI_QUALITY", whole(0, 9), "0..9", "Effort for br; 5 takes twice the time of 4."),
+    Setting("COMPRESSION_ZSTD_LEVEL", whole(1, 12), "1..12", "Effort for zstd."),
+    Setting("COMPRESSION_GZIP_LEVEL", whole(0, 3), "0..3", "Effort for gzip, on isal's own scale."),
     Setting("GOOGLE_CLOUD_PROJECT", project, "a project id", "Makes the trace in a log line a full resource name."),
     Setting("K_SERVICE", name, "a name", "The service's name in log lines. Cloud Run sets it."),
     Setting("K_REVISION", name, "a name", "The revision's name in log lines. Cloud Run sets it."),

@@ -22,6 +22,11 @@ WRONG = [
     ("UPSTREAM_CRM_URL", "http://crm/../x"), ("UPSTREAM_SLACK_URL", "http://crm//x"), ("UPSTREAM_GMAIL_URL", "http://cr m"),
     ("UPSTREAM_TIMEOUT", "0"), ("UPSTREAM_TIMEOUT", "3601"), ("UPSTREAM_TIMEOUT", "soon"), ("CONTACTS_DATABASE", ":memory:"),
     ("CONTACTS_DATABASE", "file::memory:?cache=shared"), ("CONTACTS_TENANT", "a/b"), ("GOOGLE_CLOUD_PROJECT", "My Project"),
+    ("SERVER_ALLOWED_HOSTS", "a/b"), ("SERVER_ALLOWED_HOSTS", "a,,b"), ("SERVER_ALLOWED_HOSTS", "*"),
+    ("SERVER_ALLOWED_HOSTS", "a.*.b"), ("SERVER_ALLOWED_HOSTS", "a:80"), ("SERVER_HEAD_BYTES", "1023"),
+    ("SERVER_HEAD_FIELDS", "7"), ("SERVER_URL_BYTES", "8193"), ("SERVER_HEAD_TIMEOUT", "0"), ("SERVER_BODY_TIMEOUT", "-1"),
+    ("SERVER_BODY_RATE", "1.5"), ("SERVER_WRITE_TIMEOUT", "1e3"), ("SERVER_WRITE_RATE", "-1"), ("SERVER_IDLE_TIMEOUT", "x"),
+    ("SERVER_DRAIN_TIMEOUT", "601"), ("SERVER_MAX_CONNECTIONS", "0"),
     ("K_SERVICE", "a\nb"), ("K_REVISION", "é"), ("K_CONFIGURATION", "{}"),
 ]  # fmt: skip
 
