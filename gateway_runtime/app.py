@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway_runtime.asgi import Edge, Handler
 from gateway_runtime.layers.access_log import AccessLog
+from gateway_runtime.layers.compress import Compress, Compression
 from gateway_runtime.layers.cors import Cors
 from gateway_runtime.layers.measure import Measure
 from gateway_runtime.layers.problems import Problems
@@ -38,11 +39,25 @@ def build(settings: Settings, log: Log) -> Edge:
 
     # Inside out. Problems stays inside Cors, so that a browser can read an error answer (design: the gateway).
     problems = Problems(router, log, full=settings.error_detail == "full")
-    cors = Cors(problems, settings.cors_allowed_origins, max_age=settings.cors_max_age)
+    compress = Compress(problems, compression_of(settings))
+    cors = Cors(compress, settings.cors_allowed_origins, max_age=settings.cors_max_age)
     access_log = AccessLog(cors, log, rate=settings.log_sample_rate)
     outermost = Measure(RequestId(access_log), metrics)
 
     return Edge(outermost, last_resort=problems.answer, broken=problems.record, start=role.start, stop=role.stop)
+
+
+def compression_of(settings: Settings) -> Compression:
+    """What to compress, and how."""
+    return Compression(
+        codings=tuple(settings.compression_codings.split(",")) if settings.compression == "on" else (),
+        min_bytes=settings.compression_min_bytes,
+        levels={
+            "br": settings.compression_brotli_quality,
+            "zstd": settings.compression_zstd_level,
+            "gzip": settings.compression_gzip_level,
+        },
+    )
 
 
 def role_of(settings: Settings, metrics: Metrics) -> Role:

@@ -55,6 +55,16 @@ def one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def listed(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        found = text.split(",")
+        if len(set(found)) != len(found) or not set(found) <= set(words):
+            raise ValueError(f"must be a comma list of {', '.join(words)}, each once")
+        return text
+
+    return parse
+
+
 def whole(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
