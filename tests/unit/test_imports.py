@@ -75,6 +75,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "isal": ("gateway_runtime.layers.codings",),
     "brotli": ("gateway_runtime.layers.codings",),
     "backports": ("gateway_runtime.layers.codings",),
+    "compression": ("gateway_runtime.layers.codings",),  # of the standard library, from 3.14 on
     "wsproto": ("gateway_runtime",),
 }
 
