@@ -191,6 +191,12 @@ class Ledger:
         newest = "SELECT max(attempt) FROM record WHERE target = ? AND attempt > 0 GROUP BY step"
         return {attempt.step: attempt for attempt in _folded(self._read(f"attempt IN ({newest})", target))}
 
+    def standing(self, target: str, step: str) -> list[Attempt]:
+        """The attempts at one step that were not put back, oldest first."""
+        ended = "SELECT attempt FROM record WHERE target = ? AND kind = 'reverted'"
+        where = f"target = ? AND step = ? AND attempt > 0 AND attempt NOT IN ({ended})"
+        return _folded(self._read(where, target, step, target))
+
     def _read(self, where: str, *values: object) -> list[Record]:
         sql = f"SELECT * FROM record WHERE {where} ORDER BY serial"  # noqa: S608 - the conditions are ours, values are bound
         with _as_ledger_fault(self.path):
@@ -199,6 +205,10 @@ class Ledger:
     def check(self, *, last: int | None = None) -> int:
         """Recompute the hash chain (of the last N records, or all) and return how many hold. Raises LedgerFault at a break."""
         with _as_ledger_fault(self.path):
+            if last is None and (sound := self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+                raise sqlite3.DatabaseError(
+                    sound
+                )  # an index that was torn could hide records without breaking the chain
             limit = -1 if last is None else last + 1
             rows = self._db.execute("SELECT * FROM record ORDER BY serial DESC LIMIT ?", (limit,)).fetchall()[::-1]
         previous, expected = GENESIS, 1

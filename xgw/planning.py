@@ -9,7 +9,8 @@ from typing import Literal
 
 from xgw.errors import UsageFault
 from xgw.ledger import OPEN, Attempt, Ledger
-from xgw.plan.model import Blocked, Delta, Phase, Step
+from xgw.plan.model import Blocked, Delta, FieldChange, Phase, Step
+from xgw.resources import same
 from xgw.target import Target
 
 StepState = Literal["change", "holds", "resume", "measure", "blocked", "pinned", "drift", "skipped"]
@@ -61,7 +62,7 @@ def plan(
     wanted = {step.id for step in phase.steps if (not only or step.id in only) and step.id not in skip}
     held = {delta.role for step in wanted if (a := latest.get(step)) and a.state in OPEN for delta in deltas_of(a)}
     steps = tuple(
-        plan_step(target, step, latest.get(step.id), force=force, held=held)
+        plan_step(target, ledger, step, force=force, held=held)
         if step.id in wanted
         else StepPlan(step, "skipped", reason="not asked for")
         for step in phase.steps
@@ -83,12 +84,13 @@ def known_steps(phase: Phase, wishes: Sequence[str]) -> None:
 
 
 def plan_step(
-    target: Target, step: Step, attempt: Attempt | None, *, force: bool = False, held: Collection[str] = ()
+    target: Target, ledger: Ledger, step: Step, *, force: bool = False, held: Collection[str] = ()
 ) -> StepPlan:
-    """What apply would do with one step, from the target and the step's newest attempt.
+    """What apply would do with one step, from the target and the step's attempts.
 
     `held` are roles whose traffic an unfinished step of the same run holds by name: it will have let go when this step's
     turn comes, so that is no pin."""
+    attempt, standing = ledger.latest(target.id).get(step.id), ledger.standing(target.id, step.id)
     if attempt and attempt.state in OPEN:
         return StepPlan(step, "resume", deltas_of(attempt), reason=f"run {attempt.run} left it {attempt.state}")
     looked = [change.inspect(target) for change in step.changes]
@@ -101,8 +103,8 @@ def plan_step(
         return StepPlan(step, "blocked", deltas, blocked, reason="; ".join(found.reason for found in blocked))
     if not deltas:
         return StepPlan(step, "holds" if proven else "measure")
-    if attempt and proven and not force and (moved := _drifted(deltas_of(attempt), deltas)):
-        return StepPlan(step, "drift", deltas, reason=f"changed since run {attempt.run}: {', '.join(moved)}")
+    if not force and (moved := _drifted(standing_deltas(standing), deltas)):
+        return StepPlan(step, "drift", deltas, reason=f"changed since run {standing[-1].run}: {', '.join(moved)}")
     pinned = [delta.role for delta in deltas if delta.role not in held and target.service(delta.role).pinned]
     if pinned:
         return StepPlan(step, "pinned", deltas, reason=f"traffic of {', '.join(pinned)} is pinned to a revision")
@@ -110,22 +112,36 @@ def plan_step(
 
 
 def _drifted(recorded: Iterable[Delta], deltas: Iterable[Delta]) -> list[str]:
-    """Fields that the ledger wrote and that are now to be written again: somebody changed them in between."""
+    """Fields that are to be written and are not as the ledger wrote them last: somebody changed them in between. A field
+    that is as written is none, whatever the plan wishes now."""
     wrote = {(delta.role, change.field): change.after for delta in recorded for change in delta.fields}
     return [
         f"{delta.role} {change.field} is {change.before!r}, was {wrote[delta.role, change.field]!r}"
         for delta in deltas
         for change in delta.fields
         if (delta.role, change.field) in wrote
+        and not same(change.field, change.before, wrote[delta.role, change.field])
     ]
 
 
-def carried(attempt: Attempt | None, fresh: Iterable[Delta]) -> tuple[Delta, ...]:
-    """What an earlier attempt at the step wrote to other services and still stands: the new attempt answers for it too."""
-    roles = {delta.role for delta in fresh}
-    if attempt is None or attempt.state != "validated":
-        return ()
-    return tuple(replace(delta, carried=True) for delta in deltas_of(attempt) if delta.role not in roles)
+def standing_deltas(attempts: Sequence[Attempt]) -> tuple[Delta, ...]:
+    """What all standing attempts at one step wrote together, by role: each field from before the first to after the last.
+    Putting these back puts the step back, however many attempts it took."""
+    merged: dict[str, Delta] = {}
+    for delta in (delta for attempt in sorted(attempts, key=lambda a: a.id) for delta in deltas_of(attempt)):
+        first = merged.get(delta.role)
+        if first is None:
+            merged[delta.role] = delta
+            continue
+        fields = {change.field: change for change in first.fields}
+        for change in delta.fields:
+            known = fields.get(change.field)
+            between = (*known.also, known.after, change.before) if known else ()
+            fields[change.field] = FieldChange(
+                change.field, known.before if known else change.before, change.after, between
+            )
+        merged[delta.role] = replace(delta, fields=tuple(fields.values()), traffic=first.traffic)
+    return tuple(merged.values())
 
 
 def deltas_of(attempt: Attempt) -> tuple[Delta, ...]:

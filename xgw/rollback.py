@@ -61,7 +61,7 @@ def previous(target: Target, ledger: Ledger, role: str, to: str = "") -> Rollbac
             cause=revisions[wanted].reason,
             fix=f"choose another: xgw revisions {role}",
         )
-    undone = tuple(attempt.step for attempt in _gone(ledger, target, role, revisions[wanted]))
+    undone = tuple(dict.fromkeys(attempt.step for attempt in _gone(ledger, target, role, revisions[wanted])))
     return Rollback(role, service.name, serving, revisions[wanted], undone)
 
 
@@ -159,7 +159,7 @@ def _serving_history(ledger: Ledger, target: Target, role: str) -> tuple[list[st
         if record.kind == "intended":
             own = [delta for delta in body["deltas"] if delta["role"] == role]
             candidates |= {str(delta["revision"]) for delta in own}
-            names = [str(delta["old"]) for delta in own if not delta["carried"]]
+            names = [str(delta["old"]) for delta in own]
         elif record.kind == "pin" and body["role"] == role:
             names = [str(body["from"]), str(body["to"])]
         served += [name for name in names if name and served[-1:] != [name]]
@@ -167,10 +167,10 @@ def _serving_history(ledger: Ledger, target: Target, role: str) -> tuple[list[st
 
 
 def _gone(ledger: Ledger, target: Target, role: str, to: Revision) -> list[Attempt]:
-    """The attempts that wrote something to this service that the revision does not have."""
+    """The standing attempts that wrote something to this service that the revision does not have."""
     return [
         attempt
-        for attempt in ledger.latest(target.id).values()
+        for attempt in ledger.attempts(target.id)
         if attempt.state != "reverted"
         for delta in deltas_of(attempt)
         if delta.role == role

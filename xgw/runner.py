@@ -13,7 +13,7 @@ What fails its limit is undone at once. What cannot be measured stops the phase 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ from xgw import faults
 from xgw.errors import Conflict, ExitCode, XgwError
 from xgw.ledger import Attempt, Ledger, who
 from xgw.plan.model import Evidence, Outcome, Phase, Step, Verdict
-from xgw.planning import PhasePlan, StepPlan, carried, deltas_of, plan_step
+from xgw.planning import PhasePlan, StepPlan, deltas_of, plan_step, standing_deltas
 from xgw.stages import OUTCOMES, STAGES, Job, View, probe, put_back
 from xgw.target import Target
 
@@ -99,8 +99,7 @@ def _intend(bench: Bench, run: int, found: StepPlan, *, force: bool) -> Job:
     """A new attempt, its intent recorded. What was shown is what is done: a step that would now write something else is
     refused with Conflict."""
     step = found.step
-    attempt = bench.ledger.latest(bench.target.id).get(step.id)
-    fresh = plan_step(bench.target, step, attempt, force=force)
+    fresh = plan_step(bench.target, bench.ledger, step, force=force)
     shown = [(delta.role, delta.fields) for delta in found.deltas]
     if [(delta.role, delta.fields) for delta in fresh.deltas] != shown or fresh.state != found.state:
         raise Conflict(
@@ -108,9 +107,8 @@ def _intend(bench: Bench, run: int, found: StepPlan, *, force: bool) -> Job:
             cause=f"planned {found.state}, now {fresh.state} {fresh.reason}".strip(),
             fix="run the same command again to plan from what is there",
         )
-    deltas = (*fresh.deltas, *carried(attempt, fresh.deltas))
-    job = Job(bench.target, bench.ledger, bench.view, run, step, 0, "", deltas)
-    job.move("intended", deltas=[delta.to_json() for delta in deltas])
+    job = Job(bench.target, bench.ledger, bench.view, run, step, 0, "", fresh.deltas)
+    job.move("intended", deltas=[delta.to_json() for delta in fresh.deltas])
     faults.reach("intent-recorded")
     return job
 
@@ -164,51 +162,54 @@ def validate(bench: Bench, phase: Phase, *, command: str, only: Sequence[str] = 
 _MEASURED = {Verdict.PASSED: Outcome.VALIDATED, Verdict.FAILED: Outcome.REJECTED}
 
 
-def revert(
-    bench: Bench, steps: Mapping[str, Step], attempts: Sequence[Attempt], *, command: str, force: bool = False
-) -> Run:
-    """Put the attempts back, newest first, from what the ledger recorded. Raises Conflict at drift, before that step."""
-    wanted = [found for found in sorted(attempts, key=lambda a: -a.id) if found.state != "reverted"]
+def revert(bench: Bench, steps: Sequence[Step], *, command: str, force: bool = False) -> Run:
+    """Put the steps back as they were before the first standing attempt at them, the newest step first, from what the
+    ledger recorded. Raises Conflict at drift, before that step."""
+    standing = {step.id: bench.ledger.standing(bench.target.id, step.id) for step in steps}
+    wanted = sorted((step for step in steps if standing[step.id]), key=lambda step: -standing[step.id][-1].id)
     if not wanted:
         return Run(0, command, (), ExitCode.OK, 0.0)
     with _recorded(bench, command) as run:
-        for attempt in wanted:
-            step, began = steps[attempt.step], time.monotonic()
+        for step in wanted:
+            began = time.monotonic()
             bench.view.step_started(step.id, step.title)
-            why = "forced rollback" if force else "rollback"
-            job = Job(
-                bench.target,
-                bench.ledger,
-                bench.view,
-                run.id,
-                step,
-                attempt.id,
-                attempt.state,
-                deltas_of(attempt),
-                why=why,
-            )
-            _refuse_moved(job)
-            if job.state != "reverting":
-                job.move("reverting", why=why)
-                faults.reach("reverting-recorded")
-            put_back(job)
+            _put_step_back(bench, run.id, step, standing[step.id], force=force)
             seconds = time.monotonic() - began
             bench.view.step_finished(step.id, "reverted", step.title, seconds)
             run.end(StepResult(step, Outcome.SKIPPED, "put back", (), seconds))
     return run.result()
 
 
+def _put_step_back(bench: Bench, run: int, step: Step, attempts: Sequence[Attempt], *, force: bool) -> None:
+    """Write back what all standing attempts wrote together. They are marked newest first, so that what is left after a
+    crash in between still is a chain from the beginning."""
+    why, deltas = "forced rollback" if force else "rollback", standing_deltas(attempts)
+    jobs = [
+        Job(bench.target, bench.ledger, bench.view, run, step, attempt.id, attempt.state, deltas, why=why)
+        for attempt in reversed(attempts)
+    ]
+    _refuse_moved(jobs[0])
+    for job in jobs:
+        if job.state != "reverting":
+            job.move("reverting", why=why)
+            faults.reach("reverting-recorded")
+    put_back(jobs[0])
+    for job in jobs[1:]:
+        job.move("reverted")
+
+
 def _refuse_moved(job: Job) -> None:
-    if job.why.startswith("forced"):
+    """Raises Conflict at a pin or a drift. A step that is being put back already looks at its fields as it goes."""
+    if job.why.startswith("forced") or job.state == "reverting":
         return
-    pinned = [delta.role for _, delta in job.pairs(carried=True) if job.target.service(delta.role).pinned]
+    pinned = [delta.role for _, delta in job.pairs() if job.target.service(delta.role).pinned]
     if pinned and job.state == "validated":  # an unfinished step holds its traffic by name itself
         raise Conflict(
             f"step {job.step.id}: the traffic of {', '.join(pinned)} is pinned to a revision",
             cause="putting the step back would move the traffic to the latest revision again",
             fix=f"xgw rollback --release {pinned[0]}, then the same command; or --force",
         )
-    moved = [text for change, delta in job.pairs(carried=True) for text in change.drifted(job.target, delta)]
+    moved = [text for change, delta in job.pairs() for text in change.drifted(job.target, delta)]
     if moved:
         raise Conflict(
             f"step {job.step.id} drifted", cause="; ".join(moved), fix="put it back by hand, or overwrite it: --force"

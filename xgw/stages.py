@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from xgw import faults
-from xgw.errors import Refused
+from xgw.errors import Conflict, Refused
 from xgw.ledger import Ledger
 from xgw.measuring import GRAVITY, measure
 from xgw.plan.model import Change, Delta, Evidence, Outcome, Step, Verdict
@@ -51,14 +51,15 @@ class Job:
         record = self.ledger.append(kind, body=body, **place)  # type: ignore[arg-type]
         self.attempt, self.state = record.attempt, kind
 
-    def pairs(self, *, carried: bool = False) -> list[tuple[Change, Delta]]:
-        """The changes that have something to write, each with its delta; those `carried` from an earlier attempt on demand."""
-        by_role = {delta.role: delta for delta in self.deltas if carried or not delta.carried}
+    def pairs(self) -> list[tuple[Change, Delta]]:
+        """The changes that have something to write, each with its delta."""
+        by_role = {delta.role: delta for delta in self.deltas}
         return [(change, by_role[change.role]) for change in self.step.changes if change.role in by_role]
 
 
 def _make(job: Job) -> None:
-    """intended -> applied: every change made at once, without traffic. A refusal undoes the step."""
+    """intended -> applied: every change made at once, without traffic. A refusal undoes the step; so does a service that
+    moved since the intent, which the next run plans again from what is there."""
     for _, delta in job.pairs():
         job.view.step_note(job.step.id, f"{delta.role}: {delta.revision} without traffic")
     try:
@@ -66,6 +67,10 @@ def _make(job: Job) -> None:
     except Refused as error:
         _reject(job, f"{error.message}: {error.cause}")
         return
+    except Conflict as error:
+        _reject(job, error.message)
+        put_back(job)
+        raise
     job.move("applied")
     faults.reach("applied-recorded")
 
@@ -106,7 +111,7 @@ def _prove_live(job: Job) -> None:
 def put_back(job: Job) -> None:
     """reverting -> reverted: newest written first."""
     force = job.why.startswith("forced")
-    for change, delta in reversed(job.pairs(carried=True)):
+    for change, delta in reversed(job.pairs()):
         change.revert(job.target, delta, force=force)
     job.move("reverted", serving=_serving(job))
     faults.reach("reverted-recorded")
@@ -114,7 +119,7 @@ def put_back(job: Job) -> None:
 
 def _serving(job: Job) -> dict[str, str]:
     """Role -> the revision that answers most requests now: what a later rollback means by "served before"."""
-    return {change.role: job.target.service(change.role).main for change, _ in job.pairs(carried=True)}
+    return {change.role: job.target.service(change.role).main for change, _ in job.pairs()}
 
 
 STAGES: Mapping[str, Callable[[Job], None]] = {

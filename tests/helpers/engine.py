@@ -107,9 +107,7 @@ class Engine:
         return runner.apply(self.bench(), self.plan(**wishes), command="apply", force=wishes.get("force", False))
 
     def revert(self, *, force: bool = False) -> runner.Run:
-        steps = {step.id: step for step in self.phase.steps}
-        attempts = list(self.ledger().latest(self.target.id).values())
-        return runner.revert(self.bench(), steps, attempts, command="rollback", force=force)
+        return runner.revert(self.bench(), self.phase.steps, command="rollback", force=force)
 
     def states(self) -> dict[str, str]:
         return {step: attempt.state for step, attempt in self.ledger().latest(self.target.id).items()}

@@ -88,11 +88,26 @@ class ServiceSpec:
                 fix=f"read its log lines: xgw local logs {service.name}, or Cloud Logging",
             )
 
+    def made(self, target: Target, delta: Delta) -> bool:
+        """True when the target has, or had, what the delta writes: only then is there something to put back."""
+        service = target.service(self.role)
+        if delta.revision == service.latest_created or _holds(service, delta, "after"):
+            return True
+        return any(revision.name == delta.revision for revision in target.revisions(self.role))
+
     def promote(self, target: Target, delta: Delta, percent: int = 100) -> None:
-        """Move `percent` of the traffic to the new revision; at 100 the traffic gets its old form back, without our tag."""
+        """Move `percent` of the traffic to the new revision; at 100 the traffic gets its old form back, without our tag.
+
+        Raises Conflict when somebody moved the traffic meanwhile, or deployed a revision that would get it unproven."""
         if delta.empty:
             return
         service = target.service(self.role)
+        if meddled := _meddled(service, delta):
+            raise Conflict(
+                f"{service.name}: somebody changed it while {delta.revision} was being proven",
+                cause=meddled,
+                fix="undo it by hand, or put the step back (xgw rollback --run N; see xgw history) and apply again",
+            )
         if percent < 100:
             shares: tuple[Share, ...] = (Share(delta.old, 100 - percent), Share(delta.revision, percent))
             shares += (Share(delta.revision, 0, delta.tag), *_tags(delta.traffic))
@@ -102,8 +117,10 @@ class ServiceSpec:
         faults.reach("traffic-moved")
 
     def drifted(self, target: Target, delta: Delta) -> list[str]:
-        """The fields that are now neither what was written nor what was there before, each in words."""
-        return _drift(target.service(self.role), delta)
+        """What is now neither as written nor as before, each in words: fields, and who gets the traffic."""
+        service = target.service(self.role)
+        moved = [] if _is_ours(service, delta) else [f"the traffic of {service.name} is now {_told(service.traffic)}"]
+        return _drift(service, delta) + moved
 
     def revert(self, target: Target, delta: Delta, *, force: bool = False) -> None:
         """Write `delta.before` back. A field that is neither as written nor as before is drift: refused unless `force`."""
@@ -148,12 +165,42 @@ def _take_traffic_off(target: Target, service: Service, delta: Delta) -> Service
         return service
 
 
+def _meddled(service: Service, delta: Delta) -> str:
+    """What somebody did to the traffic, or would get with it, since `apply`; nothing when all is as this step left it."""
+    if not _is_ours(service, delta):
+        return f"its traffic is now {_told(service.traffic)}"
+    if service.latest_created != delta.revision and _percents(service.traffic) != _percents(delta.traffic):
+        return f"{service.latest_created} was deployed since, and would get the traffic unproven"
+    return ""
+
+
+def _is_ours(service: Service, delta: Delta) -> bool:
+    """True when the traffic is as it was found, as `apply` holds it by name, or shared between the old and new revision."""
+    now = _percents(service.traffic)
+    held = _percents(tuple(Share(share.revision or delta.old, share.percent) for share in delta.traffic))
+    return now in (held, _percents(delta.traffic)) or now.keys() <= {delta.old, delta.revision}
+
+
+def _percents(shares: tuple[Share, ...]) -> dict[str | None, int]:
+    found: dict[str | None, int] = {}
+    for share in shares:
+        if share.percent:
+            found[share.revision] = found.get(share.revision, 0) + share.percent
+    return found
+
+
+def _told(shares: tuple[Share, ...]) -> str:
+    return ", ".join(f"{share.revision or 'latest'} {share.percent}%" for share in shares if share.percent)
+
+
 def _drift(service: Service, delta: Delta) -> list[str]:
     return [
         f"{service.name} {change.field} is {service.fields.get(change.field)!r}, the ledger wrote {change.after!r}"
         for change in delta.fields
-        if not same(change.field, service.fields.get(change.field), change.after)
-        and not same(change.field, service.fields.get(change.field), change.before)
+        if not any(
+            same(change.field, service.fields.get(change.field), ours)
+            for ours in (change.after, change.before, *change.also)
+        )
     ]
 
 

@@ -242,20 +242,19 @@ def _rollback_command(number: int) -> click.Command:
     return rollback
 
 
-def put_back(invocation: Invocation, bench: Opened, wanted: set[str], command: str, force: bool, run: int = 0) -> int:
-    """Revert the newest attempts at the wanted steps (of one run, when given) and show how it went."""
+def put_back(invocation: Invocation, bench: Opened, wanted: set[str], command: str, force: bool) -> int:
+    """Put the wanted steps back and show how it went."""
     from xgw import runner
     from xgw.cli import phase_screens
     from xgw.plan import steps
 
-    attempts = [a for a in bench.ledger.latest(bench.target.id).values() if a.step in wanted and run in (0, a.run)]
-    attempts = [attempt for attempt in attempts if attempt.state != "reverted"]
-    if bench.careful and attempts:
-        named = ", ".join(sorted(attempt.step for attempt in attempts))
-        confirm(invocation, f"{bench.careful} Put back {named}?")
+    known = steps(bench.target.settings)
+    standing = [step for name, step in known.items() if name in wanted and bench.ledger.standing(bench.target.id, name)]
+    if bench.careful and standing:
+        confirm(invocation, f"{bench.careful} Put back {', '.join(step.id for step in standing)}?")
     with progress(invocation) as view:
         work = runner.Bench(bench.target, bench.ledger, view)
-        result = runner.revert(work, steps(bench.target.settings), attempts, command=command, force=force)
+        result = runner.revert(work, standing, command=command, force=force)
     show(invocation, phase_screens.run_report(result, bench.target, invocation.out))
     if not result.steps:
         talk(invocation, "Nothing to put back.")

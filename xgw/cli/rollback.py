@@ -139,4 +139,4 @@ def _run(invocation: Invocation, bench: Opened, run: int, command: str, force: b
     if dry_run:
         show(invocation, Report("rollback", head=(f"Would put back: {', '.join(sorted(steps))}",), data=sorted(steps)))
         return ExitCode.OK
-    return put_back(invocation, bench, steps, command, force, run)
+    return put_back(invocation, bench, steps, command, force)

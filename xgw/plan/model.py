@@ -50,11 +50,12 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class FieldChange:
-    """One field of one resource, before and after; None means "not set"."""
+    """One field of one resource, before and after; None means "not set". `also` are values in between that are ours too."""
 
     field: str
     before: str | None
     after: str | None
+    also: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Delta:
 
     `revision` is the name the new revision will get: chosen before acting and recorded with the intent, so that after a
     crash or a lost answer the target can be asked whether the change was made. `old` is the revision that served before,
-    `traffic` the traffic to go back to. A `carried` delta was written by an earlier attempt and still stands.
+    `traffic` the traffic to go back to.
     """
 
     role: str
@@ -73,7 +74,6 @@ class Delta:
     tag: str = ""
     old: str = ""
     traffic: tuple[Share, ...] = ()
-    carried: bool = False
 
     @property
     def empty(self) -> bool:
@@ -92,7 +92,7 @@ class Delta:
         return cls(
             **{
                 **data,
-                "fields": tuple(FieldChange(**change) for change in data["fields"]),
+                "fields": tuple(FieldChange(**{**change, "also": tuple(change["also"])}) for change in data["fields"]),
                 "traffic": tuple(Share(**share) for share in data["traffic"]),
             }
         )
@@ -110,8 +110,8 @@ class Blocked:
 class Change(Protocol):
     """The wished state of one resource. `inspect` only reads; `revert` needs only the recorded delta.
 
-    `apply` makes the change without letting it take traffic, `promote` lets it; `drifted` names the fields that are neither
-    as written nor as before. All three writing verbs are idempotent:
+    `apply` makes the change without letting it take traffic, `promote` lets it; `made` tells whether the target ever got
+    it; `drifted` names what is neither as written nor as before. All three writing verbs are idempotent:
     carried out again after a crash at any point they end in the same state and make nothing twice.
     """
 
@@ -121,6 +121,7 @@ class Change(Protocol):
     def wanted(self) -> Mapping[str, str]: ...
     def inspect(self, target: Target) -> Delta | Blocked: ...
     def apply(self, target: Target, delta: Delta) -> None: ...
+    def made(self, target: Target, delta: Delta) -> bool: ...
     def promote(self, target: Target, delta: Delta, percent: int = 100) -> None: ...
     def drifted(self, target: Target, delta: Delta) -> list[str]: ...
     def revert(self, target: Target, delta: Delta, *, force: bool = False) -> None: ...

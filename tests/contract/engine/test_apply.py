@@ -239,6 +239,49 @@ def test_revert_by_force_overwrites_drift_with_what_was_there_before(engine: Eng
     assert engine.fields()["gateway"]["env.MODE"] == "loose"
 
 
+def other_mode(engine: Engine, mode: str, verdict: Verdict = Verdict.PASSED) -> Engine:
+    """The same phase with another wish for step 1.2, as an override in xgw.toml makes it."""
+    phase = two_steps({"candidate": verdict})
+    spec = ServiceSpec(GATEWAY, env={"MODE": mode})
+    step = Step("1.2", "Mode", (spec, phase.steps[1].changes[1]), phase.steps[1].probes, ())
+    return Engine(engine.target, engine.home, Phase(1, "Test", (phase.steps[0], step)))
+
+
+def test_another_wish_for_a_step_is_a_change_and_no_drift(engine: Engine):
+    engine.apply()
+    assert {p.step.id: p.state for p in other_mode(engine, "stricter").plan().steps}["1.2"] == "change"
+
+
+def test_a_step_applied_twice_is_put_back_to_before_the_first_time(engine: Engine):
+    before = engine.fields()
+    engine.apply()
+    again = other_mode(engine, "stricter")
+    assert again.apply().exit_code is ExitCode.OK
+    assert engine.fields()["gateway"]["env.MODE"] == "stricter"
+    again.revert()
+    assert engine.fields() == before
+    assert engine.ledger().standing(engine.target.id, "1.2") == []
+
+
+def test_a_rejected_second_attempt_leaves_the_first_one_standing_and_revertible(engine: Engine):
+    before = engine.fields()
+    engine.apply()
+    again = other_mode(engine, "stricter", Verdict.FAILED)
+    assert again.apply().exit_code is ExitCode.MISSED
+    assert engine.fields()["gateway"]["env.MODE"] == "strict"
+    again.revert()
+    assert engine.fields() == before
+
+
+def test_a_step_applied_over_drift_is_put_back_to_before_the_plan(engine: Engine, cloud: LocalCloud):
+    before = engine.fields()
+    engine.apply()
+    set_variable(cloud, "MODE", "own")
+    engine.apply(force=True)
+    engine.revert()
+    assert engine.fields() == before
+
+
 def test_a_step_carried_on_for_one_service_still_answers_for_the_other(engine: Engine, cloud: LocalCloud):
     before = engine.fields()
     engine.apply()
