@@ -59,6 +59,11 @@ class Shared:
         return self._lines.changed_at
 
     @property
+    def lost_at(self) -> float | None:
+        """When Redis was last lost after it had been there (time.monotonic); None: never."""
+        return self._lines.lost_at
+
+    @property
     def instance(self) -> str:
         """This process among all that use the same Redis."""
         return self._lines.instance

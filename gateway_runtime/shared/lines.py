@@ -64,6 +64,7 @@ class Lines:
         self.mode: Mode = "degraded" if url else "off"
         self.reason = "connecting" if url else ""
         self.changed_at = time.monotonic()
+        self.lost_at: float | None = None
         self.returned: list[Callable[[], None]] = []
         self.heard: dict[bytes, list[Callable[[bytes | None], None]]] = {}
         self.counts = {"calls": 0, "unavailable": 0, "lost": 0, "opened": 0}
@@ -207,6 +208,7 @@ class Lines:
         if self.mode == "ok":
             self._losses = self._losses + 1 if time.monotonic() - self.changed_at < CALM_SECONDS else 0
             self.counts["lost"] += 1
+            self.lost_at = time.monotonic()
             self._become("degraded", reason)
         elif self.mode == "degraded":
             self.reason = reason

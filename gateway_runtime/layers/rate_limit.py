@@ -1,0 +1,89 @@
+"""Refuses a caller's requests past the limit (requirements SR, FR-5; plan 1.3). Who the caller is, is given from outside.
+
+Every answer says where the caller stands: RateLimit and RateLimit-Policy (IETF draft "RateLimit header fields for HTTP"),
+X-RateLimit-* for older clients, and Retry-After on a refusal. `X-RateLimit-Mode: degraded` says that the instance
+decided alone because Redis is away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from gateway_runtime.asgi import Handler, Request, Response
+from gateway_runtime.errors import Problem
+from gateway_runtime.rate.address import client_address
+from gateway_runtime.rate.limiter import Limiter
+from gateway_runtime.rate.window import Decision
+
+Caller = Callable[[Request], bytes | None]
+EXEMPT = "/health"
+"""Liveness: a platform that cannot see it restarts the process, which helps nobody who is being limited."""
+Fields = list[tuple[bytes, bytes]]
+
+
+class RateLimit:
+    """One limiter before the inner layers. A request without a caller passes."""
+
+    def __init__(self, inner: Handler, limiter: Limiter, caller: Caller, *, refused: Callable[[], None]) -> None:
+        self._inner = inner
+        self._limiter = limiter
+        self._caller = caller
+        self._refused = refused
+        policy = limiter.policy
+        self._policy = (b"ratelimit-policy", f'"{policy.name}";q={policy.limit};w={policy.seconds}'.encode())
+        self._name = f'"{policy.name}"'.encode()
+        self._limit = (b"x-ratelimit-limit", b"%d" % policy.limit)
+
+    async def __call__(self, request: Request) -> Response:
+        caller = self._caller(request)
+        if caller is None or request.path == EXEMPT:
+            return await self._inner(request)
+        decision = await self._limiter.take(caller)
+        if not decision.allowed:
+            self._refused()
+            wait = b"%d" % max(1, math.ceil(decision.seconds))
+            raise Problem("RATE_LIMITED", headers=[(b"retry-after", wait), *self._fields(decision, first=True)])
+        try:
+            response = await self._inner(request)
+        except Problem as problem:
+            first = all(name != b"ratelimit" for name, _ in problem.headers)
+            problem.headers = [*problem.headers, *self._fields(decision, first=first)]
+            raise
+        # The inner limiter has spoken for the older fields: they can hold only one limit.
+        response.headers += self._fields(decision, first=response.header(b"ratelimit") is None)
+        return response
+
+    def _fields(self, decision: Decision, *, first: bool) -> Fields:
+        seconds = math.ceil(decision.seconds)
+        fields: Fields = [
+            self._policy,
+            (b"ratelimit", b"%b;r=%d;t=%d" % (self._name, decision.left, seconds)),
+        ]
+        if first:
+            fields += [
+                self._limit,
+                (b"x-ratelimit-remaining", b"%d" % decision.left),
+                (b"x-ratelimit-reset", b"%d" % seconds),
+            ]
+            if decision.local:
+                fields.append((b"x-ratelimit-mode", b"degraded"))
+        return fields
+
+
+def by_address(trusted_hops: int) -> Caller:
+    """The caller is a network address."""
+
+    def caller(request: Request) -> bytes | None:
+        return client_address(request, trusted_hops).encode("latin-1")
+
+    return caller
+
+
+def by_user(request: Request) -> bytes | None:
+    """The caller is the user whose token was verified, within their tenant; nobody without one."""
+    identity = request.identity
+    if identity is None:
+        return None
+    tenant, user = identity.tenant.encode(), identity.user.encode()
+    return b"%d:%b%b" % (len(tenant), tenant, user)
