@@ -197,6 +197,16 @@ class Ledger:
         where = f"target = ? AND step = ? AND attempt > 0 AND attempt NOT IN ({ended})"
         return _folded(self._read(where, target, step, target))
 
+    def makers(self, target: str) -> dict[str, str]:
+        """Revision name -> which run made it and what for, in words; revisions that the ledger did not make are absent."""
+        made: dict[str, str] = {}
+        for record in self._read("target = ? AND kind IN ('intended', 'reverted')", target):
+            names = [str(delta["revision"]) for delta in record.body.get("deltas", ())]
+            what = "step" if names else "put back step"
+            for name in names or record.body.get("serving", {}).values():
+                made.setdefault(str(name), f"run {record.run} {what} {record.step}")
+        return made
+
     def _read(self, where: str, *values: object) -> list[Record]:
         sql = f"SELECT * FROM record WHERE {where} ORDER BY serial"  # noqa: S608 - the conditions are ours, values are bound
         with _as_ledger_fault(self.path):

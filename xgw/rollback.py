@@ -113,6 +113,17 @@ def release(target: Target, ledger: Ledger, role: str, *, command: str) -> Servi
     return after
 
 
+def forget(ledger: Ledger, target: str, why: str) -> int:
+    """Mark everything that stands on `target` as gone, because the target itself was thrown away; returns how many attempts."""
+    standing = [attempt for attempt in ledger.attempts(target) if attempt.state != "reverted"]
+    for attempt in reversed(standing):
+        place = {"target": target, "run": attempt.run, "attempt": attempt.id, "step": attempt.step}
+        if attempt.state != "reverting":
+            ledger.append("reverting", body={"why": why}, **place)  # type: ignore[arg-type]
+        ledger.append("reverted", body={}, **place)  # type: ignore[arg-type]
+    return len(standing)
+
+
 def pins(ledger: Ledger, target: Target) -> dict[str, str]:
     """Role -> the revision its traffic was pinned to by a rollback, as the ledger has it; released ones are left out."""
     last = {str(record.body["role"]): str(record.body["to"]) for record in ledger.records(target=target.id, kind="pin")}

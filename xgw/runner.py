@@ -35,6 +35,7 @@ class StepResult:
     reason: str = ""
     evidence: tuple[Evidence, ...] = ()
     seconds: float = 0.0
+    fix: str = ""
 
 
 @dataclass(frozen=True)
@@ -287,7 +288,8 @@ def _recorded(bench: Bench, command: str) -> Iterator[_Open]:
 def _unchanged(found: StepPlan) -> StepResult:
     if found.state == "holds":
         return StepResult(found.step, Outcome.VALIDATED, "holds already")
-    return StepResult(found.step, Outcome.SKIPPED, f"{found.state}: {found.reason}" if found.reason else found.state)
+    reason = f"{found.state}: {found.reason}" if found.reason else found.state
+    return StepResult(found.step, Outcome.SKIPPED, reason, fix="; ".join(held.fix for held in found.blocked))
 
 
 def _exit_code(results: Sequence[StepResult]) -> ExitCode:

@@ -85,7 +85,7 @@ class ServiceSpec:
             raise Refused(
                 f"{service.name}: the new revision did not become ready, so it got no traffic",
                 cause=service.reason or f"{delta.revision} is not the latest ready revision",
-                fix=f"read its log lines: xgw local logs {service.name}, or Cloud Logging",
+                fix=f"read its log lines: xgw logs {self.role} --revision {delta.revision}",
             )
 
     def made(self, target: Target, delta: Delta) -> bool:

@@ -44,7 +44,11 @@ def history(invocation: Invocation, words: tuple[str, ...], last: int) -> int:
         else:
             runs = bench.ledger.records(target=bench.target.id, kind="run")[-last:]
             oldest = runs[0].run if runs else 0
-            show(invocation, _all(runs, bench.ledger.records(target=bench.target.id, from_run=oldest)))
+            from xgw.ledger import OPEN
+
+            latest = bench.ledger.latest(bench.target.id).values()
+            unfinished = {record.run for record in runs[-1:]} | {a.run for a in latest if a.state in OPEN}
+            show(invocation, _all(runs, bench.ledger.records(target=bench.target.id, from_run=oldest), unfinished))
             talk(invocation, "Next: xgw history show N")
     return ExitCode.OK
 
@@ -57,7 +61,7 @@ def _number(words: tuple[str, ...]) -> int:
     )
 
 
-def _all(runs: Sequence[Record], records: Sequence[Record]) -> Report:
+def _all(runs: Sequence[Record], records: Sequence[Record], unfinished: set[int]) -> Report:
     ends = {record.run: record for record in records if record.kind == "run-end"}
     rows, data = [], []
     for run in reversed(runs):
@@ -65,7 +69,7 @@ def _all(runs: Sequence[Record], records: Sequence[Record]) -> Report:
         body: Any = end.body if end else {}
         steps = body.get("steps", [])
         checks = [r.body["verdict"] for r in records if r.run == run.run and r.kind == "evidence"]
-        ended = _ending(body) if end else Cell("unfinished: run it again", "warn")
+        ended = _ending(body) if end else _BROKEN_OFF[run.run in unfinished]
         passed = f"{checks.count('passed')}/{len(checks)}" if checks else "-"
         when = relative(datetime.fromisoformat(run.at), datetime.now(UTC))
         rows.append((run.run, when, run.body["command"], run.body["who"], _tally(steps), passed, ended))
@@ -73,6 +77,9 @@ def _all(runs: Sequence[Record], records: Sequence[Record]) -> Report:
             {"run": run.run, "at": run.at, **run.body, "end": dict(body) if end else None, "checks": len(checks)}
         )
     return Report("history", ("run", "when", "command", "by", "steps", "checks", "result"), rows, data=data)
+
+
+_BROKEN_OFF = {True: Cell("unfinished: run it again", "warn"), False: Cell("broken off; finished later", "skip")}
 
 
 def _tally(steps: Sequence[dict[str, str]]) -> str:

@@ -17,6 +17,8 @@ from xgw.cli.streams import write_out
 from xgw.errors import ExitCode, UsageFault
 from xgw.report import Cell, Report, Value, dumps, relative, safe, size
 
+LOCAL_PROJECT = "xgw-local"
+
 COMMANDS: Table = {
     "Commands": {
         "up": ("xgw.cli.local:up", "Start it, with the plan's present state deployed; no-op when it runs."),
@@ -176,13 +178,22 @@ def _following(file: TextIO, pause: float = 0.2) -> Iterator[str]:
     ),
 )
 def reset(invocation: Invocation) -> None:
-    """Stop the embedded cloud and remove everything deployed on it. The ledger of past runs stays."""
+    """Stop the embedded cloud and remove everything deployed on it. The ledger of past runs stays, and says that what stood
+    on the local target is gone."""
+    from xgw.ledger import Ledger
     from xgw.local import lifecycle
+    from xgw.rollback import forget
     from xgw.settings import state_home
 
     home = state_home()
     confirm(invocation, f"Remove what is deployed on the local target in {home}?")
     lifecycle.reset(home)
+    if (home / "ledger.db").exists():
+        ledger = Ledger(home / "ledger.db")
+        for target in sorted({record.target for record in ledger.records(kind="run")}):
+            if target.startswith(f"projects/{LOCAL_PROJECT}/"):
+                forget(ledger, target, "the local target was reset")
+        ledger.close()
     show(
         invocation, Report("local-reset", head=("local target: stopped, and its state removed",), data={"reset": True})
     )

@@ -24,6 +24,7 @@ COMMANDS: Table = {
     "Operate": {
         "rollback": ("xgw.cli.rollback:rollback", "A service back to an earlier revision, or a run put back."),
         "revisions": ("xgw.cli.overview:revisions", "The revisions of a service, and which of them serve."),
+        "logs": ("xgw.cli.logs:logs", "What a service's revisions wrote."),
         "state": ("xgw.cli.overview:state", "Everything the plan can change, without what changes by itself."),
         "unlock": ("xgw.cli.overview:unlock", "Remove the target's lock."),
     },

@@ -34,7 +34,6 @@ class Invocation:
     flags: Mapping[str, str | None]
     output: str
     quiet: bool
-    verbose: int
     yes: bool
     interactive: bool
     out: Style
@@ -62,7 +61,6 @@ def common_options() -> list[click.Parameter]:
             help=f"{', '.join(OUTPUTS)}.",
         ),
         CommonOption(["-q", "--quiet"], is_flag=True, help="No progress, no hints."),
-        CommonOption(["-v", "--verbose"], count=True, help="Say more; twice for every call."),
         CommonOption(["--color"], type=click.Choice(COLOUR_CHOICES), default="auto", help="Colour."),
         CommonOption(["-y", "--yes"], is_flag=True, help="Answer yes to every question."),
         CommonOption(["--no-input"], is_flag=True, help="Never ask; fail instead."),
@@ -70,7 +68,7 @@ def common_options() -> list[click.Parameter]:
     ]
 
 
-COMMON_NAMES = ("project", "region", "config", "output", "quiet", "verbose", "color", "yes", "no_input", "debug")
+COMMON_NAMES = ("project", "region", "config", "output", "quiet", "color", "yes", "no_input", "debug")
 
 
 def invocation_of(values: Mapping[str, Any]) -> Invocation:
@@ -80,7 +78,6 @@ def invocation_of(values: Mapping[str, Any]) -> Invocation:
         flags={name: values[name] for name in ("project", "region", "config")},
         output=values["output"],
         quiet=values["quiet"],
-        verbose=values["verbose"],
         yes=values["yes"],
         interactive=not values["no_input"] and is_terminal(sys.stdin) and is_terminal(sys.stderr),
         out=out if values["output"] == "table" else replace(out, colour=False),

@@ -86,7 +86,7 @@ def _service_row(role: str, service: Service, pinned_to: str) -> tuple[Any, ...]
     ready = Cell("ready", "ok") if service.ready else Cell(f"not ready: {service.reason}", "fail")
     traffic = " ".join(f"{share.revision or 'latest'}={share.percent}%" for share in service.traffic if share.percent)
     if service.pinned:
-        why = "by a rollback; xgw rollback --release" if pinned_to else "by hand"
+        why = f"by a rollback; xgw rollback {role} --release" if pinned_to else "by hand"
         return (
             role,
             service.name,
@@ -151,17 +151,16 @@ def revisions(invocation: Invocation, service: str) -> int:
         role = role_of(bench.target.settings, service)
         found = bench.target.revisions(role)
         serving = {share.revision: share.percent for share in bench.target.service(role).holding}
-        made = {delta["revision"]: a for a in bench.ledger.attempts(bench.target.id) for delta in a.deltas}
+        made = bench.ledger.makers(bench.target.id)
     rows = []
     for revision in found:
-        by = made.get(revision.name)
         rows.append(
             (
                 f"{serving.get(revision.name, 0)}%",
                 revision.name,
                 relative(revision.created, datetime.now(UTC)),
                 revision.fields.get("memory", ""),
-                f"run {by.run} step {by.step}" if by else "deployed",
+                made.get(revision.name, "deployed"),
                 Cell("ready", "ok") if revision.ready else Cell("not ready", "fail"),
             )
         )

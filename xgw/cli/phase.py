@@ -107,9 +107,7 @@ def _apply_command(number: int) -> click.Command:
     @_only
     @_skip
     @_force
-    @click.option(
-        "--resume", is_flag=True, help="Go on where an earlier run stopped (this also happens without the flag)."
-    )
+    @click.option("--resume", is_flag=True, help="Only when an earlier run left something unfinished.")
     @click.option("--dry-run", is_flag=True, help="Show the plan and stop; nothing is changed.")
     def apply(
         invocation: Invocation,
@@ -133,6 +131,9 @@ def _apply_command(number: int) -> click.Command:
             planned = make_plan(bench.target, bench.ledger, phase_of(bench, number), only=only, skip=skip, force=force)
             if saved:
                 saved_plan.require_same(saved, planned)
+            if resume and not any(found.state == "resume" for found in planned.steps):
+                talk(invocation, "Nothing was left unfinished: nothing to resume.")
+                return ExitCode.OK
             if dry_run:
                 show(invocation, phase_screens.plan_report(planned, bench.target, invocation.out))
                 return ExitCode.OK
@@ -280,6 +281,7 @@ def _conclude(run: Run, number: int, *, applied: bool = True) -> int:
         raise Missed(f"step {bad.step.id}: {message}", cause=cause, fix=fix)
     if bad and run.exit_code is ExitCode.UNPROVEN:
         fix = f"xgw phase{number} apply goes on from here; evidence: xgw history show {run.id}"
+        fix = bad.fix or fix
         message = "blocked" if bad.reason.startswith("blocked") else "not proven, so nothing more was promoted"
         raise Unproven(f"step {bad.step.id}: {message}", cause=cause, fix=fix)
     return run.exit_code

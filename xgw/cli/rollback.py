@@ -97,14 +97,14 @@ def _service(invocation: Invocation, bench: Opened, role: str, to: str, command:
 
 
 def _rows(bench: Opened, planned: Any, role: str) -> list[tuple[Any, ...]]:
-    made = {delta["revision"]: a for a in bench.ledger.attempts(bench.target.id) for delta in a.deltas}
+    made = bench.ledger.makers(bench.target.id)
     found = {revision.name: revision for revision in bench.target.revisions(role)}
     rows = []
     for sign, name in (("100%", planned.origin), ("-> 0%", planned.to.name)):
-        revision, by = found.get(name), made.get(name)
+        revision = found.get(name)
         when = relative(revision.created, datetime.now(UTC)) if revision else ""
         memory = revision.fields.get("memory", "") if revision else ""
-        rows.append((sign, name, when, memory, f"run {by.run} step {by.step}" if by else "deployed"))
+        rows.append((sign, name, when, memory, made.get(name, "deployed")))
     return rows
 
 

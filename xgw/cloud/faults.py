@@ -20,7 +20,7 @@ T = TypeVar("T")
 _SIGN_IN = "gcloud auth application-default login   (or set GOOGLE_APPLICATION_CREDENTIALS)"
 
 _MEANING: tuple[tuple[type[Exception], type[XgwError], str, str], ...] = (
-    (google.NotFound, NotFound, "{what}: not found", "xgw doctor   lists the services this target has"),
+    (google.NotFound, NotFound, "{what}: not found", "name the services of your deployment in xgw.toml: xgw init"),
     (google.Unauthenticated, NotSignedIn, "{what}: not signed in", _SIGN_IN),
     (
         google.PermissionDenied,

@@ -39,7 +39,7 @@ def memory_fits(role: str) -> Probe:
         kills = subject.target.logs.lines(service, revision=revision, since=load.began, contains=OOM_LINE)
         if kills:
             return Reading(expected, f"killed over its limit {len(kills)} times", Verdict.FAILED, {"kills": len(kills)})
-        if load.failed:
+        if load.failed > subject.target.settings.limits.error_share * load.sent:
             measured = f"{load.failed} of {load.sent} requests failed under load"
             return Reading(expected, measured, Verdict.FAILED, {"failed": load.failed, "sent": load.sent})
         return _peak(subject, role, load, expected, limit, share)

@@ -82,7 +82,7 @@ def _command_modules() -> list[str]:
 
 
 def test_completing_a_command_name_imports_no_command(tmp_path: Path) -> None:
-    shown = run_xgw(cwd=tmp_path, env={"_XGW_COMPLETE": "bash_complete", "COMP_WORDS": "xgw lo", "COMP_CWORD": "1"})
+    shown = run_xgw(cwd=tmp_path, env={"_XGW_COMPLETE": "bash_complete", "COMP_WORDS": "xgw loc", "COMP_CWORD": "1"})
     assert shown.stdout == "plain,local\n"
     assert shown.stderr == ""
 
