@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 
     from gateway_runtime import settings as configuration
 
-DRAIN_SECONDS = 6
-"""How long requests in flight may take after SIGTERM. Cloud Run kills after 10 s; two are left for the rest."""
-KEEP_ALIVE_SECONDS = 75
-
 HELP = """\
 Examples:
   ROLE=gateway UPSTREAM_SLACK_URL=http://127.0.0.1:8081 PORT=8080 python -m gateway_runtime
@@ -61,7 +57,7 @@ def serve(settings: configuration.Settings) -> int:
     signal.signal(signal.SIGTERM, _end)  # until uvicorn listens, and again when it has drained and passes the signal on
     from gateway_runtime.server.run import run
 
-    return run(settings, drain=DRAIN_SECONDS, keep_alive=KEEP_ALIVE_SECONDS)
+    return run(settings)
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:

@@ -217,7 +217,8 @@ class Edge:
         if isinstance(body, bytes) and not bare and response.header(b"content-length") is None:
             headers.append((b"content-length", b"%d" % len(body)))
         headers.append((b"date", self._now()))
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        whole = isinstance(body, bytes)  # told to the server edge, which then sends both in one write
+        await send({"type": "http.response.start", "status": response.status, "headers": headers, "whole": whole})
         if isinstance(body, bytes):
             request.sent = 0 if bare or request.method == "HEAD" else len(body)
             await send({"type": "http.response.body", "body": b"" if bare else body})

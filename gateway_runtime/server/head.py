@@ -58,6 +58,7 @@ class HeadReader:
         self._parser = httptools.HttpRequestParser(self)
         self._fields: list[tuple[bytes, bytes]] = []
         self._meant: dict[bytes, bytes] = {}
+        self._twice = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser for every field."""
@@ -66,8 +67,7 @@ class HeadReader:
         if name in _MEANT:
             meant = self._meant
             if name in meant:
-                if name in _ONCE:
-                    raise _bad("A field is there twice")
+                self._twice = self._twice or name in _ONCE
                 value = meant[name] + b"," + value
             meant[name] = value
 
@@ -83,34 +83,42 @@ class HeadReader:
             raise _version(version)
         if method not in METHODS:
             raise _method(method)
-        self._fields, self._meant = fields, meant = [], {}
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fresh()
-        except httptools.HttpParserError as error:
-            self._fresh()
-            if isinstance(error.__context__, Problem):
-                raise error.__context__ from None
-            raise _bad("The head is not well formed") from None
-        if len(fields) > self._limits.head_fields:
-            self._fresh()
-            raise Problem("HEAD_TOO_LARGE", f"A request may have {self._limits.head_fields} fields")
+        fields, meant = self._parse(data)
         path, _, query = target.partition(b"?")
         if path[:1] != b"/" or b"#" in target or not target.isascii():
             self._fresh()
             path = self._other_target(method, target, path, meant)
         head = Head(METHODS[method], path, query, fields)
-        if version == b"HTTP/1.0" or len(meant) != 1:
-            self._fresh()  # the parser expects a body, or a close: neither is its business here
+        host = meant.get(b"host")
+        if host is None or len(meant) != 1 or version == b"HTTP/1.0":
+            self._fresh()  # the parser expects a body now, or a close: neither is its business here
             head.http10 = version == b"HTTP/1.0"
             _judge(head, meant)
-        host = meant.get(b"host")
         if host is not None:
             self._hosts.check(host)
         elif not head.http10:
             raise _bad("The Host field is missing")
         return head
+
+    def _parse(self, data: bytes) -> tuple[list[tuple[bytes, bytes]], dict[bytes, bytes]]:
+        """All fields, and those that mean something here."""
+        fields: list[tuple[bytes, bytes]] = []
+        meant: dict[bytes, bytes] = {}
+        self._fields, self._meant, self._twice = fields, meant, False
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fresh()
+        except httptools.HttpParserError:
+            self._fresh()
+            raise _bad("The head is not well formed") from None
+        if self._twice:
+            self._fresh()
+            raise _bad("A field is there twice")
+        if len(fields) > self._limits.head_fields:
+            self._fresh()
+            raise Problem("HEAD_TOO_LARGE", f"A request may have {self._limits.head_fields} fields")
+        return fields, meant
 
     def check_part(self, data: bytes) -> None:
         """Problem when the head that begins like this can only be refused: too long already, or not HTTP."""

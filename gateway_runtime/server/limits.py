@@ -15,7 +15,9 @@ HIGH_WATER = 64 * 1024
 """Bytes read ahead of the application, of one request's body or of requests behind it; then reading pauses."""
 LINGER_SECONDS = 2.0
 """How long a refused client may go on sending before the connection is cut: time for it to read why."""
-LINGER_BYTES = 256 * 1024
+LINGER_HEAD = 64 * 1024
+LINGER_UPLOAD = 16 * 1024 * 1024
+"""Bytes it may go on sending meanwhile: behind a refused head, and of a body that nobody reads."""
 DRAIN_GRACE = 0.5
 """How long an idle connection stays after SIGTERM: a request already on its way still gets its answer."""
 

@@ -4,30 +4,88 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import resource
+import socket
 import sys
+from dataclasses import replace
+from typing import Any
 
 from gateway_runtime.app import build
+from gateway_runtime.errors import Problem
 from gateway_runtime.logs import Log
+from gateway_runtime.server.front import Front
+from gateway_runtime.server.limits import Limits
 from gateway_runtime.settings import Settings
 
+ACCEPTS = 32
+"""Connections accepted in one turn of the loop: few enough that the count of open ones is known before the next."""
+BACKLOG = 1024
+"""Connections the kernel holds for us."""
 
-def run(settings: Settings, *, drain: int, keep_alive: int) -> int:
+
+def run(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT; 0 when it stopped as asked, 1 when it could not start."""
+    log = Log(
+        settings.log_level,
+        settings.log_format,
+        common={"service": settings.k_service or settings.role, "revision": settings.k_revision},
+        project=settings.google_cloud_project,
+    )
+    logging.basicConfig(handlers=[Bridge(log)], level=logging.WARNING)
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(("0.0.0.0", settings.port))  # noqa: S104  the platform's contract
+        serve(build(settings, log), front(settings, log), listening, drain=settings.server_drain_timeout)
+    except OSError as fault:
+        log.write("error", f"cannot listen on port {settings.port}: {(fault.strerror or str(fault)).lower()}")
+        return 1
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code:
+            return 1
+    finally:
+        listening.close()
+        log.close()
+    return 0
+
+
+def front(settings: Settings, log: Log) -> Front:
+    """The server edge of these settings; it logs what it refuses."""
+
+    def refused(problem: Problem, request_id: str, client: str) -> None:
+        log.write(
+            "warning",
+            f"{problem.code}: {problem}",
+            requestId=request_id,
+            httpRequest={"status": problem.status, "remoteIp": client},
+            details=problem.details,
+        )
+
+    limits = Limits.of(settings)
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if descriptors != resource.RLIM_INFINITY:  # the rest is for upstreams, files, and clients being turned away
+        limits = replace(limits, connections=min(limits.connections, descriptors * 3 // 4))
+    return Front(limits, settings.server_allowed_hosts, refused)
+
+
+def serve(app: Any, edge: Front, listening: socket.socket, *, drain: float, ws: str = "none") -> None:
+    """Serves an ASGI application on a bound socket until SIGTERM or SIGINT; SystemExit when it cannot start."""
     _skip_uvicorns_command_line()
     from uvicorn.config import Config
     from uvicorn.server import Server
 
+    class Serving(Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                listening.listen(BACKLOG)  # asyncio takes one figure for both; this one is the kernel's alone
+
     sys.modules["uvicorn"].Config = Config  # type: ignore[attr-defined]  # uvicorn.lifespan.on asks for it here
-    common = {"service": settings.k_service or settings.role, "revision": settings.k_revision}
-    log = Log(settings.log_level, settings.log_format, common=common, project=settings.google_cloud_project)
-    logging.basicConfig(handlers=[Bridge(log)], level=logging.WARNING)
     config = Config(
-        build(settings, log),
-        host="0.0.0.0",  # noqa: S104  the platform's contract
-        port=settings.port,
+        app,
         loop="asyncio",
-        http="httptools",
-        ws="none",
+        http=edge,  # type: ignore[arg-type]  # called like the class it asks for
+        ws=ws,
         lifespan="on",
         interface="asgi3",
         log_config=None,
@@ -35,18 +93,10 @@ def run(settings: Settings, *, drain: int, keep_alive: int) -> int:
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        timeout_keep_alive=keep_alive,
-        timeout_graceful_shutdown=drain,
+        backlog=ACCEPTS,
+        timeout_graceful_shutdown=drain,  # type: ignore[arg-type]  # only ever given to asyncio.wait_for
     )
-    server = Server(config)
-    try:
-        server.run()
-    except (KeyboardInterrupt, SystemExit) as end:
-        if isinstance(end, SystemExit) and end.code:
-            return 1
-    finally:
-        log.close()
-    return 0
+    Serving(config).run(sockets=[listening])
 
 
 def _skip_uvicorns_command_line() -> None:
@@ -63,16 +113,11 @@ def _skip_uvicorns_command_line() -> None:
 class Bridge(logging.Handler):
     """Puts what libraries log into our one log, in its form."""
 
-    _CLOSED_BY_US = "ASGI callable returned without completing response."
-    """uvicorn's way to close a connection after headers went out; the cause has been logged by then."""
-
     def __init__(self, log: Log) -> None:
         super().__init__()
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.msg == self._CLOSED_BY_US:
-            return
         level = "error" if record.levelno >= logging.ERROR else "warning"
         message = record.getMessage()
         if record.exc_info:
