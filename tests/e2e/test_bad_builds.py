@@ -11,7 +11,7 @@ from tests.helpers.place import Place
 from xgw.errors import ExitCode
 from xgw.plan.model import Outcome
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-builds")]
+pytestmark = pytest.mark.e2e
 
 STARTUP_SECONDS = 2
 

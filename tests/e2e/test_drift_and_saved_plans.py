@@ -10,7 +10,7 @@ import pytest
 from tests.helpers.place import Place
 from xgw.errors import ExitCode
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-drift")]
+pytestmark = pytest.mark.e2e
 
 GATEWAY_NAME = "xynergyos-intelligence-gateway"
 APPLY = ("phase1", "apply", "--only", "1.7")

@@ -14,7 +14,7 @@ from xgw.local import lifecycle
 from xgw.local.images import GATEWAY_RUNTIME, pinned
 from xgw.plan.model import GATEWAY
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-no-data")]
+pytestmark = pytest.mark.e2e
 
 GATEWAY_NAME = "xynergyos-intelligence-gateway"
 APPLY = ("phase1", "apply", "--only", "1.7,1.8")

@@ -9,7 +9,7 @@ import pytest
 from tests.helpers.place import Done, Place
 from xgw.errors import ExitCode
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-story")]
+pytestmark = pytest.mark.e2e
 
 STEPS = ("1.1", "1.2", "1.7", "1.8", "1.9")
 

@@ -12,7 +12,7 @@ from xgw import __version__
 from xgw.cli.main import COMMANDS
 from xgw.errors import ExitCode
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-reading")]
+pytestmark = pytest.mark.e2e
 
 READING = [
     ("plan",),

@@ -14,7 +14,7 @@ from tests.helpers.place import Place
 from xgw import faults
 from xgw.errors import ExitCode
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-rollback")]
+pytestmark = pytest.mark.e2e
 
 APPLY = ("phase1", "apply", "--only", "1.7")
 BACK = ("rollback", "gateway")

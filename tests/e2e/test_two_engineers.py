@@ -16,7 +16,7 @@ from tests.helpers.place import TARGET, Place
 from xgw import lock
 from xgw.errors import ExitCode
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-engineers")]
+pytestmark = pytest.mark.e2e
 
 APPLY = ("phase1", "apply", "--only", "1.7,1.8")
 

@@ -104,9 +104,9 @@ class Place:
         return json.loads(self.text(*args, "-o", "json"))["data"]
 
     def text(self, *args: str) -> str:
-        out = io.StringIO()
-        with self._told(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
-            assert main([*args, "-q"]) == 0, (args, out.getvalue())
+        out, err = io.StringIO(), io.StringIO()
+        with self._told(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            assert main([*args, "-q"]) == 0, (args, out.getvalue(), err.getvalue())
         return out.getvalue()
 
     @contextlib.contextmanager
@@ -144,6 +144,7 @@ class Place:
         return next(row["revision"] for row in self.look("revisions", service) if row["traffic"] == "100%")
 
     def rpc_counts(self) -> dict[str, int]:
+        self.endpoint()
         found = lifecycle.status(self.home)
         assert found
         return dict(found.rpc_counts)
@@ -161,8 +162,15 @@ class Place:
             return load()
 
     def target(self, *, writable: bool = False) -> Target:
-        grpc = self.endpoint().grpc
-        return connect(self.settings(), project="xgw-local", label="local", endpoint=grpc, writable=writable)
+        found = self.endpoint()
+        return connect(
+            self.settings(),
+            project="xgw-local",
+            label="local",
+            endpoint=found.grpc,
+            writable=writable,
+            redis=found.redis,
+        )
 
     def change_by_hand(self, service: str, **fields: str) -> None:
         """As a colleague with another client would: the stock one, straight at the API."""

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers.place import Place
+
+pytestmark = pytest.mark.e2e
+
+SCENES = (
+    "$ xgw phase1 plan",
+    "$ xgw phase1 apply",
+    "No changes. 5 of 5 steps already hold.",
+    "$ xgw phase1 validate",
+    "Caught before it got traffic. Meanwhile 300 requests to the live gateway: 0 failed.",
+    "$ xgw rollback gateway\n",
+    "$ xgw rollback gateway --release",
+    "$ xgw history",
+    "Done in ",
+    "xgw local down",
+)
+
+
+@pytest.mark.parametrize("visit", ["first", "second"])
+def test_the_demo_ends_well_from_scratch_and_on_what_it_left(place: Place, visit: str) -> None:
+    done = place.run("demo", timeout=180)
+    assert done.code == 0, done
+    at = -1
+    for scene in SCENES:
+        at = done.out.find(scene, at + 1)
+        assert at >= 0, (scene, done)
+    assert ("An earlier visit left steps applied: put back first" in done.out) == (visit == "second")
+    assert "Traceback" not in done.out + done.err
+    assert place.look("history", "verify")["records"] == len(place.records())
