@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway_runtime.cache import settings as cache
+from gateway_runtime.cache.policy import Policies
 from gateway_runtime.origins import OriginPolicy
 from gateway_runtime.server.hosts import HostPolicy
 from gateway_runtime.setting_types import (
@@ -65,6 +67,12 @@ class Settings:
     server_idle_timeout: float = 75.0
     server_drain_timeout: float = 6.0
     server_max_connections: int = 2000
+    cache: str = "on"
+    cache_routes: Policies = field(default_factory=Policies)
+    cache_memory: int = 32
+    cache_entry_limit: int = 1024
+    cache_longest: float = 3600.0
+    cache_trust: float = 5.0
     compression: str = "on"
     compression_codings: str = "br,zstd,gzip"
     compression_min_bytes: int = 1024
@@ -183,6 +191,7 @@ TABLE: tuple[Setting, ...] = (
         "1..100000",
         "Open connections; one more gets 503. Never more than three quarters of the file descriptors allowed.",
     ),
+    *cache.ROWS,
     Setting("COMPRESSION", one_of("on", "off"), "on off", "Whether answers are compressed for clients that want it."),
     Setting(
         "COMPRESSION_CODINGS",

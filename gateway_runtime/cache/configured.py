@@ -1,0 +1,50 @@
+"""The cache of a process, from its settings."""
+
+from __future__ import annotations
+
+from gateway_runtime.asgi import Handler
+from gateway_runtime.cache.counts import Counts
+from gateway_runtime.cache.flight import Flights
+from gateway_runtime.cache.layer import Cache, Limits
+from gateway_runtime.cache.store import Store
+from gateway_runtime.metrics import Metrics
+from gateway_runtime.settings import Settings
+from gateway_runtime.shared.client import Shared
+
+
+class Caching:
+    """Makes the layer, and says what /health/deep says of it."""
+
+    def __init__(self, settings: Settings, shared: Shared, metrics: Metrics) -> None:
+        self._settings = settings
+        self._on = settings.cache == "on" and settings.role == "gateway"
+        self.store = Store(
+            shared,
+            space=settings.environment.encode(),
+            memory=settings.cache_memory * 1024 * 1024,
+            entry_limit=settings.cache_entry_limit * 1024,
+            trust=settings.cache_trust / 1000,
+        )
+        self._counts = Counts(metrics, self.store)
+
+    def layer(self, inner: Handler) -> Handler:
+        """The layer; `inner` itself when the cache is off."""
+        if not self._on:
+            return inner
+        settings = self._settings
+        limits = Limits(settings.environment.encode(), settings.cache_longest, settings.cache_routes)
+        flights = Flights(self.store, patience=settings.upstream_timeout)
+        return Cache(inner, self.store, flights, limits, self._counts)
+
+    @property
+    def mode(self) -> str:
+        """ "off", "local" (no Redis configured), "shared", or "degraded" (Redis is away: this instance only)."""
+        if not self._on:
+            return "off"
+        if self.store.shared.mode == "off":
+            return "local"
+        return "degraded" if self.store.alone else "shared"
+
+    def health(self) -> dict[str, str]:
+        """What /health/deep says of it."""
+        return {"mode": self.mode}

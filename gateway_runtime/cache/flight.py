@@ -1,0 +1,158 @@
+"""One fetch for many who ask the same: within the process by a future, across instances by a lock in Redis.
+
+The lock is short (LEASE) and renewed while the fetch goes on, so that an instance that dies holds nobody up for longer.
+It is fenced: it holds the word of its owner, and whoever lost it stores nothing (`scripts.STORE`). Those who wait get a
+failure once, together, and do not try again each for themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+from gateway_runtime.cache.scripts import RENEW, SETTLE, TAKE
+from gateway_runtime.cache.store import WORD, Store
+from gateway_runtime.errors import CODES, Problem
+from gateway_runtime.shared.client import SharedUnavailable
+
+LEASE = 2.0
+FAILURE_SECONDS = 1.0
+PASS_SECONDS = 10.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.004, 0.05
+PASSES = 4096
+
+ALONE, TAKEN, FAILED, PASSED = "alone", "taken", "failed", "passed"
+
+
+@dataclass
+class Flight:
+    """What a process is fetching. `ended` is set to None (look again), PASSED, or the Problem all who wait get."""
+
+    ended: asyncio.Future[object]
+    lock: bytes = b""
+    word: bytes = b""
+    renewal: asyncio.TimerHandle | None = None
+
+
+class Flights:
+    """The fetches under way, and what is known not to be worth waiting for."""
+
+    def __init__(self, store: Store, *, patience: float) -> None:
+        self._store = store
+        self._patience = patience
+        self._open: dict[bytes, Flight] = {}
+        self._passes: OrderedDict[bytes, float] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def open(self, key: bytes) -> Flight | None:
+        """The fetch under way in this process."""
+        return self._open.get(key)
+
+    def begin(self, key: bytes) -> Flight:
+        """Opens one. Whoever does must `end` it, whatever happens."""
+        flight = Flight(asyncio.get_running_loop().create_future())
+        self._open[key] = flight
+        return flight
+
+    def passes(self, primary: bytes) -> bool:
+        """Whether the answer was found not to be storable a moment ago."""
+        until = self._passes.get(primary)
+        if until is None:
+            return False
+        if until < time.monotonic():
+            del self._passes[primary]
+            return False
+        return True
+
+    def remember_pass(self, primary: bytes) -> None:
+        """Nobody needs to wait for this answer: it is not one that can be shared."""
+        self._passes[primary] = time.monotonic() + PASS_SECONDS
+        if len(self._passes) > PASSES:
+            self._passes.popitem(last=False)
+
+    async def take(self, flight: Flight, key: bytes) -> tuple[str, bytes]:
+        """Takes the lock of a key, waiting while another instance has it.
+
+        (TAKEN, the entry stored meanwhile or empty), (ALONE, empty) without Redis or after waiting `patience` in vain,
+        (PASSED, empty); raises the Problem that the other instance ended with.
+        """
+        flight.lock, word = self._store.name(b"l", key), secrets.token_bytes(WORD)
+        names = [flight.lock, self._store.name(b"e", key)]
+        waited, pause, end = b"", FIRST_PAUSE, time.monotonic() + self._patience
+        while time.monotonic() < end:
+            arguments: list[bytes | str | int] = [word, int(LEASE * 1000), waited, self._store.value_limit]
+            try:
+                state, value = await self._store.shared.run(TAKE, names, arguments)
+            except (SharedUnavailable, TypeError, ValueError):
+                return ALONE, b""
+            except BaseException:
+                flight.word = word  # it may have been taken: `end` lets go of it
+                raise
+            if not state:
+                flight.word = word
+                self._renew_later(flight)
+                return TAKEN, value
+            if state[:1] == b"P":
+                return PASSED, b""
+            if state[:1] == b"F" and waited:
+                code = state[1 + WORD :].decode("latin-1")
+                raise Problem(code if code in CODES else "BAD_GATEWAY", reason="another instance's fetch failed")
+            waited = state[1 : 1 + WORD]
+            await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311  spreads, protects nothing
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+        return ALONE, b""
+
+    def end(
+        self,
+        key: bytes,
+        flight: Flight,
+        outcome: object = None,
+        *,
+        settled: bool = False,
+        passing: float = PASS_SECONDS,
+    ) -> None:
+        """Ends a fetch: wakes those who wait, and lets go of the lock unless storing did. `passing`: for how long other
+        instances hear that this answer may not be shared."""
+        if self._open.get(key) is flight:
+            del self._open[key]
+        if flight.renewal is not None:
+            flight.renewal.cancel()
+        if not flight.ended.done():
+            flight.ended.set_result(outcome)
+        if flight.word and not settled:
+            word, flight.word = flight.word, b""
+            state, seconds = b"", 0.0
+            if isinstance(outcome, Problem):
+                state, seconds = b"F" + word + outcome.code.encode("ascii"), FAILURE_SECONDS
+            elif outcome is PASSED:
+                state, seconds = b"P" + word, passing
+            self._run(lambda: self._settle(flight.lock, word, state, seconds))
+
+    def _renew_later(self, flight: Flight) -> None:
+        loop = asyncio.get_running_loop()
+        flight.renewal = loop.call_later(LEASE / 3, lambda: self._run(lambda: self._renew(flight)))
+
+    async def _renew(self, flight: Flight) -> None:
+        if flight.ended.done():
+            return
+        with contextlib.suppress(SharedUnavailable):
+            await self._store.shared.run(RENEW, [flight.lock], [flight.word, int(LEASE * 1000)])
+        if not flight.ended.done():
+            self._renew_later(flight)
+
+    async def _settle(self, lock: bytes, word: bytes, state: bytes, seconds: float) -> None:
+        try:
+            await self._store.shared.run(SETTLE, [lock], [word, state, max(1, int(seconds * 1000))])
+        except SharedUnavailable:
+            return  # the lease ends by itself
+
+    def _run(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

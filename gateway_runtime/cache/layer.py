@@ -1,0 +1,330 @@
+"""The cache as a layer: inside of Auth and of the limits, outside of the router (plan 3.3, requirement FR-7).
+
+What is in store for whom is decided by the key (`key.Question`), what may be stored and given out by `rules`, what is still
+true by `store`, and who fetches by `flight`. This file is the way of one request through them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field, replace
+
+from gateway_runtime.asgi import Handler, Request, Response
+from gateway_runtime.cache.answers import (
+    CONDITIONS,
+    collected,
+    conditional,
+    detached,
+    freshened,
+    given,
+    guarded,
+    same_answer,
+    validators,
+)
+from gateway_runtime.cache.counts import Counts
+from gateway_runtime.cache.directives import Directives, directives, vary
+from gateway_runtime.cache.entry import Entry
+from gateway_runtime.cache.flight import FAILURE_SECONDS, PASS_SECONDS, PASSED, Flight, Flights
+from gateway_runtime.cache.key import ALWAYS, Question, selected, variant
+from gateway_runtime.cache.policy import Policies, Policy, collection_for, collection_of, policy_for
+from gateway_runtime.cache.rules import LIVE, Terms, Use, initial_age, serves_errors, terms_of, use_of
+from gateway_runtime.cache.store import Collection, Store
+from gateway_runtime.errors import Problem
+
+UNDER = "/api/"
+WRITES = frozenset(("POST", "PUT", "PATCH", "DELETE"))
+ROUNDS = 8
+"""How often a request looks again after waiting for others before it goes on its own."""
+KEPT_TO_ASK = 60.0
+"""Seconds an answer with a validator is kept past its time: to be confirmed by a 304."""
+_OWN_TERMS = frozenset((b"range", b"if-range", b"if-match", b"if-unmodified-since"))
+
+
+@dataclass(slots=True)
+class Search:
+    """What one request is looking for, and what has been found so far."""
+
+    primary: bytes
+    collection: Collection
+    policy: Policy | None
+    asked: Directives
+    key: bytes = b""
+    names: tuple[bytes, ...] = ()
+    entry: Entry | None = None
+    generations: bytes = b""
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What came of a fetch. `response` is None when somebody else's is in store by now."""
+
+    response: Response | None
+    outcome: object = None
+    settled: bool = False
+    passing: float = PASS_SECONDS
+
+
+@dataclass(slots=True)
+class Limits:
+    """What the settings say."""
+
+    space: bytes
+    longest: float
+    policies: Policies = field(default_factory=Policies)
+
+
+class Cache:
+    """Answers from the store what may be; says how in X-Cache (hit, miss, stale, bypass).
+
+    The answers of one tenant, and unless its route says otherwise of one user, are given to nobody else. To the client an
+    authorised answer is always `private` or `no-store`.
+    """
+
+    def __init__(self, inner: Handler, store: Store, flights: Flights, limits: Limits, counts: Counts) -> None:
+        self._inner = inner
+        self._store = store
+        self._flights = flights
+        self._limits = limits
+        self._counts = counts
+        self._refreshing: dict[bytes, asyncio.Task[None]] = {}
+
+    async def __call__(self, request: Request) -> Response:
+        path = request.path
+        if not path.startswith(UNDER):
+            return await self._inner(request)
+        if request.method in WRITES:
+            return await self._write(request, path)
+        search = self._search(request, path)
+        if search is None or self._flights.passes(search.primary):
+            return self._told(request, await self._inner(request), "bypass")
+        for _ in range(ROUNDS):
+            await self._find(request, search)
+            if (response := self._from_store(request, search)) is not None:
+                return response
+            if search.asked.has("only-if-cached"):
+                raise Problem("GATEWAY_TIMEOUT", reason="only-if-cached")
+            if request.method == "HEAD":
+                break
+            flight = self._flights.open(search.key)
+            response = await (self._lead(request, search) if flight is None else self._wait(request, search, flight))
+            if response is not None:
+                return response
+        return self._told(request, await self._inner(request), "miss" if request.method == "HEAD" else "bypass")
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+    def _search(self, request: Request, path: str) -> Search | None:
+        """What to look for; None when the cache has nothing to do with the request."""
+        asked = directives(request.headers)
+        if request.method not in ("GET", "HEAD") or asked.has("no-store") or request.has_body or asked.broken:
+            return None
+        identity = request.identity
+        for name, value in request.headers:
+            # Credentials that nobody checked: whose answer it would be is not known.
+            if name in _OWN_TERMS or (identity is None and name in (b"authorization", b"cookie")):
+                return None
+            if name == b"accept" and LIVE in value:
+                return None  # a live stream: nobody's answer but this one's
+        policy = policy_for(self._limits.policies, path)
+        tenant = identity.tenant.encode() if identity else None
+        shared = policy is not None and policy.scope == "tenant"
+        question = Question(
+            space=self._limits.space,
+            tenant=tenant,
+            user=identity.user.encode() if identity and not shared else None,
+            service=path.split("/", 4)[3].encode("ascii") if path.count("/") > 2 else b"",
+            method=b"GET",
+            path=path.encode("ascii"),
+            query=request.query,
+            fields=selected(request.headers, ALWAYS),
+        )
+        primary = question.key()
+        collection = Collection(tenant, collection_for(policy, path))
+        return Search(primary, collection, policy, asked)
+
+    async def _find(self, request: Request, search: Search) -> None:
+        search.key, search.names = search.primary, ()
+        search.entry, search.generations = await self._store.find(search.primary, search.collection)
+        if search.entry is not None and search.entry.status == 0:  # what it varies with
+            search.names = search.entry.varies
+            search.key = variant(search.primary, request.headers, search.names)
+            search.entry, search.generations = await self._store.find(search.key, search.collection)
+            if search.entry is not None and search.entry.varies != search.names:
+                search.entry = None
+
+    def _from_store(self, request: Request, search: Search) -> Response | None:
+        entry = search.entry
+        if entry is None:
+            return None
+        age = entry.age(time.time())
+        use = use_of(entry.terms, age, search.asked)
+        if use is Use.ASK:
+            return None
+        if use is Use.REFRESH:
+            self._refresh(request, search)
+        return self._told(request, given(entry, request, age), "hit" if use is Use.FRESH else "stale", guard=False)
+
+    def _told(self, request: Request, response: Response, how: str, *, guard: bool = True) -> Response:
+        if guard and request.identity is not None:
+            response.headers = guarded(request.method, response.status, response.headers)
+        response.headers.append((b"x-cache", how.encode("ascii")))
+        if self._store.alone:
+            response.headers.append((b"x-cache-degraded", b"this instance only"))
+        self._counts.requests.add(how)
+        return response
+
+    # -- fetching -----------------------------------------------------------------------------------------------------
+    async def _wait(self, request: Request, search: Search, flight: Flight) -> Response | None:
+        """What somebody else's fetch ended with; None to look again."""
+        outcome = await asyncio.shield(flight.ended)
+        if outcome is PASSED:
+            return self._told(request, await self._inner(request), "bypass")
+        if isinstance(outcome, Problem):
+            instead = self._instead(request, search)
+            if instead is None:
+                raise Problem(outcome.code, outcome.message, headers=outcome.headers, **outcome.details)
+            return instead
+        return None
+
+    async def _lead(self, request: Request, search: Search) -> Response | None:
+        """Fetches for all who ask the same; None when another instance did meanwhile."""
+        flight = self._flights.begin(search.key)
+        fetched = Fetched(None)
+        try:
+            fetched = await self._fetched(request, search, flight)
+        except Problem as problem:
+            if problem.status >= 500:
+                fetched.outcome = problem
+                if (instead := self._instead(request, search)) is not None:
+                    return instead
+            raise
+        finally:
+            self._flights.end(
+                search.key, flight, fetched.outcome, settled=fetched.settled, passing=fetched.passing
+            )  # fmt: skip
+        return fetched.response
+
+    async def _fetched(self, request: Request, search: Search, flight: Flight) -> Fetched:
+        if self._store.shares(search.collection):
+            state, value = await self._flights.take(flight, search.key)
+            if state == PASSED:
+                self._flights.remember_pass(search.primary)
+                return Fetched(None, PASSED)
+            if value or state != "taken":
+                before = search.entry
+                found, search.generations = await self._store.find(search.key, search.collection)
+                if found is not None and (before is None or found.stored > before.stored):
+                    return Fetched(None)
+        return await self._ask(request, search, flight)
+
+    async def _ask(self, request: Request, search: Search, flight: Flight) -> Fetched:
+        """Asks the upstream: for the whole answer, or whether the stored one still holds."""
+        mine, started = request.headers, time.time()
+        request.headers = [item for item in mine if item[0] not in CONDITIONS]
+        if search.entry is not None:
+            request.headers += validators(search.entry)
+        try:
+            response = await self._inner(request)
+        finally:
+            request.headers = mine
+        now = time.time()
+        if response.status == 304 and search.entry is not None:
+            if not same_answer(search.entry, response.headers):
+                search.entry = None
+                return await self._ask(request, search, flight)
+            response = Response(search.entry.status, freshened(search.entry, response.headers), search.entry.body)
+            how = "hit"
+        else:
+            how = "miss"
+        terms = terms_of(
+            response.status, response.headers, authorised=request.identity is not None, policy=search.policy,
+            longest=self._limits.longest, now=now,
+        )  # fmt: skip
+        if terms is None or not await collected(response, self._store.entry_limit):
+            refused = response.status >= 400
+            if not refused:
+                self._flights.remember_pass(search.primary)
+            passing = FAILURE_SECONDS if refused else PASS_SECONDS
+            return Fetched(self._told(request, conditional(request, response), how), PASSED, passing=passing)
+        made = now - initial_age(response.headers, waited=now - started, now=now)
+        entry = await self._kept(request, search, flight, response, terms, made)
+        return Fetched(self._told(request, given(entry, request, entry.age(now)), how, guard=False), settled=True)
+
+    async def _kept(
+        self, request: Request, search: Search, flight: Flight, response: Response, terms: Terms, made: float
+    ) -> Entry:
+        names = vary(response.headers) or ()
+        if response.header(b"content-encoding") and b"accept-encoding" not in names:
+            names = (*names, b"accept-encoding")  # a coded body is one for those who asked for that coding
+        names = tuple(sorted({*names, *search.names} - set(ALWAYS)))
+        jitter = terms.lifetime * random.uniform(0.9, 1.0)  # noqa: S311  so that what was stored together ends apart
+        entry = Entry(
+            status=response.status,
+            fields=tuple(item for item in response.headers if item[0] not in (b"content-length", b"age")),
+            body=response.body if isinstance(response.body, bytes) else b"",
+            terms=replace(terms, lifetime=jitter),
+            made=made,
+            stored=time.time(),
+            generations=search.generations,
+            varies=names,
+            authorised=request.identity is not None,
+        )
+        beyond = max(terms.stale, terms.error, KEPT_TO_ASK if validators(entry) else 0.0)
+        seconds = max(0.001, terms.lifetime + beyond - entry.age(entry.stored))
+        entries = [(search.primary, entry)]
+        if names:
+            index = replace(entry, status=0, fields=(), body=b"")
+            entries = [(search.primary, index), (variant(search.primary, request.headers, names), entry)]
+        await self._store.keep(flight.lock, flight.word, entries, seconds, search.collection)
+        self._counts.stored.add()
+        return entry
+
+    def _instead(self, request: Request, search: Search) -> Response | None:
+        """The stored answer in place of a failure, when its terms allow that."""
+        if search.entry is None or search.asked.has("no-cache"):
+            return None
+        age = search.entry.age(time.time())
+        if not serves_errors(search.entry.terms, age):
+            return None
+        return self._told(request, given(search.entry, request, age), "stale", guard=False)
+
+    def _refresh(self, request: Request, search: Search) -> None:
+        """Fetches a new answer while the old one is given out."""
+        key = search.key
+        if key in self._refreshing or self._flights.open(key) is not None:
+            return
+        task = asyncio.get_running_loop().create_task(self._refreshed(detached(request), replace(search)))
+        self._refreshing[key] = task
+        task.add_done_callback(lambda _: self._refreshing.pop(key, None))
+
+    async def _refreshed(self, request: Request, search: Search) -> None:
+        try:
+            await self._lead(request, search)
+        except Exception:  # noqa: BLE001  whoever needs the answer next meets the same fault, and it is told then
+            self._counts.failed.add()
+        finally:
+            for done in reversed(request.at_end):
+                done()
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+    async def _write(self, request: Request, path: str) -> Response:
+        """A write makes its collection out of date. Only an answer of 4xx says that nothing was written."""
+        written = True
+        try:
+            response = await self._inner(request)
+            written = not 400 <= response.status < 500
+        except Problem as problem:
+            written = problem.status >= 500
+            raise
+        finally:
+            if written:
+                await self._outdate(request, path)
+        return self._told(request, response, "bypass")
+
+    async def _outdate(self, request: Request, path: str) -> None:
+        tenant = request.identity.tenant.encode() if request.identity else None
+        policy = policy_for(self._limits.policies, path)
+        for each in sorted({collection_for(policy, path), collection_of(path)}):
+            await self._store.invalidate(Collection(tenant, each))
+        self._counts.invalidated.add()
