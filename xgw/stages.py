@@ -88,10 +88,11 @@ def _prove_candidate(job: Job) -> None:
 
 def _promote(job: Job) -> None:
     """promoting -> promoted: the traffic moves, in steps with a gate between them when the step is marked high risk."""
+    fresh = [delta for _, delta in job.pairs()]
     for percent in CANARY if job.step.high_risk else (100,):
         _each(job.pairs(), lambda change, delta, share=percent: change.promote(job.target, delta, share))
         job.view.step_note(job.step.id, f"traffic {percent}%")
-        if percent < 100 and (verdict := probe(job, "live")) is not Verdict.PASSED:
+        if percent < 100 and (verdict := probe(job, "live", fresh)) is not Verdict.PASSED:
             _reject(job, f"it did not hold at {percent}% of the traffic ({verdict})")
             return
     job.move("promoted", serving=_serving(job))
