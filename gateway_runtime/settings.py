@@ -27,6 +27,8 @@ from gateway_runtime.setting_types import (
     project,
     whole,
 )
+from gateway_runtime.upstream import settings as upstream
+from gateway_runtime.upstream.settings import ROUTES, RouteTable
 
 ROLES = ("gateway", "crm", "slack", "gmail")
 LEVELS = ("debug", "info", "warning", "error")
@@ -52,7 +54,30 @@ class Settings:
     upstream_crm_url: UpstreamUrl | None = None
     upstream_slack_url: UpstreamUrl | None = None
     upstream_gmail_url: UpstreamUrl | None = None
+    routes: RouteTable = field(default_factory=lambda: RouteTable.parse(ROUTES))
     upstream_timeout: float = 30.0
+    upstream_timeout_long: float = 120.0
+    upstream_long_segments: str = "ai,generate"
+    upstream_stream_idle: float = 60.0
+    upstream_connect_timeout: float = 5.0
+    upstream_ca_file: str = ""
+    upstream_max_in_flight: int = 100
+    upstream_queue: int = 100
+    upstream_queue_timeout: float = 1.0
+    upstream_retries: int = 1
+    upstream_retry_budget: float = 0.1
+    upstream_retry_pause: float = 0.05
+    breaker: str = "on"
+    breaker_failure_share: float = 0.5
+    breaker_slow_share: float = 0.5
+    breaker_slow_after: float = 0.5
+    breaker_window: int = 50
+    breaker_min_calls: int = 20
+    breaker_half_open_calls: int = 3
+    breaker_open_seconds: float = 30.0
+    breaker_half_open_seconds: float = 150.0
+    operator_token: str = ""
+    diagnostics: str = "off"
     contacts_database: str = ""
     contacts_tenant: str = ""
     server_allowed_hosts: HostPolicy = field(default_factory=HostPolicy)
@@ -124,12 +149,7 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "UPSTREAM_GMAIL_URL", parse_url, "a base URL", "Where the Gmail service listens. Unset: its routes answer 503."
     ),
-    Setting(
-        "UPSTREAM_TIMEOUT",
-        number(0.05, 3600),
-        "0.05..3600 s",
-        "The whole time an upstream may take, connecting included.",
-    ),
+    *upstream.ROWS,
     Setting("CONTACTS_DATABASE", database, "a path", "The SQLite file of the contacts. Required for the role `crm`."),
     Setting("CONTACTS_TENANT", name, "a name", "The one tenant this process serves. Required for the role `crm`."),
     Setting(
@@ -236,9 +256,13 @@ def show(settings: Settings, table: tuple[Setting, ...] = TABLE) -> str:
     lines = []
     for setting in table:
         value = getattr(settings, setting.attribute)
-        text = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        text = "" if value is None else _shown(value) if isinstance(value, float) else str(value)
         lines.append(f"{setting.env}={'********' if setting.secret and text else text}\n")
     return "".join(lines)
+
+
+def _shown(value: float) -> str:
+    return "off" if value == upstream.OFF else f"{value:g}"
 
 
 def reference() -> str:

@@ -43,7 +43,7 @@ class Problems:
         if known is not None and known.status < 500:
             request.problem = known
             return
-        shed = {} if isinstance(error, Shed) else {"stack_trace": stack_of(error)[-3000:]}
+        stack: dict[str, Any] = {} if isinstance(error, Shed) else {"stack_trace": stack_of(error)[-3000:]}
         self._log.write(
             "error",
             f"{known.code if known else 'ANSWER_CUT_SHORT'}: {error}",
@@ -52,7 +52,7 @@ class Problems:
             requestMethod=request.method,
             path=request.raw_path.decode("latin-1"),
             details=getattr(error, "details", {}),
-            **shed,
+            **stack,
         )
 
 

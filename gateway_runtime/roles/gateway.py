@@ -1,81 +1,158 @@
-"""The gateway: health, and the routes to the services behind it."""
+"""The gateway: health, numbers, its description, and the routes to the services behind it."""
 
 from __future__ import annotations
 
-import asyncio
-import json
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
 
 from gateway_runtime.app import Role
-from gateway_runtime.asgi import JSON, Request, Response
-from gateway_runtime.errors import Problem
-from gateway_runtime.metrics import Metrics
+from gateway_runtime.asgi import JSON, Handler, Request, Response
+from gateway_runtime.metrics import CONTENT_TYPE, Labels, Metrics
+from gateway_runtime.operator import Operator
+from gateway_runtime.roles.health import NO_STORE, Deep, Part, live
 from gateway_runtime.routes import ANY, READ, Route
 from gateway_runtime.settings import Settings
-from gateway_runtime.upstream.client import Ask, Client
+from gateway_runtime.upstream.breaker import Breaker, BreakerPolicy, State
+from gateway_runtime.upstream.bulkhead import Bulkhead
+from gateway_runtime.upstream.client import Client
+from gateway_runtime.upstream.deadlines import Deadlines
 from gateway_runtime.upstream.forward import Forward
+from gateway_runtime.upstream.guard import Meters, Upstream
+from gateway_runtime.upstream.retry import RetryBudget, RetryPolicy
+from gateway_runtime.upstream.settings import UPSTREAMS
 
-DEEP_SECONDS = 2.0
-NO_STORE = (b"cache-control", b"no-store")
+__all__ = ["gateway", "live"]
+
+STATE_NUMBERS = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 
 
-def gateway(settings: Settings, metrics: Metrics) -> Role:
-    """The role `gateway` with the upstreams of these settings."""
-    urls = {
-        "crm": settings.upstream_crm_url,
-        "slack": settings.upstream_slack_url,
-        "gmail": settings.upstream_gmail_url,
-    }
-    clients = {name: Client(url, timeout=settings.upstream_timeout) if url else None for name, url in urls.items()}
+def gateway(settings: Settings, metrics: Metrics, parts: Mapping[str, Part] | None = None) -> Role:
+    """The role `gateway` with the upstreams of these settings; `parts` adds to /health/deep."""
+    deadlines = Deadlines(
+        settings.upstream_timeout,
+        settings.upstream_timeout_long,
+        frozenset(settings.upstream_long_segments.split(",")),
+    )
+    upstreams = upstreams_of(settings, deadlines, metrics)
+    operator = Operator(settings.operator_token)
 
     async def stop() -> None:
-        for client in clients.values():
-            if client is not None:
-                client.close()
+        for upstream in upstreams.values():
+            if upstream is not None:
+                upstream.client.close()
 
     return Role(
         routes=(
             Route(READ, "/health", live, public=True),
-            Route(READ, "/health/deep", Deep(clients), public=True),
-            Route(ANY, "/api/v2/crm/contacts/*", Forward("crm", clients["crm"], strip="/api/v2/crm")),
-            Route(ANY, "/api/v2/slack/*", Forward("slack", clients["slack"], strip="/api/v2/slack")),
-            Route(ANY, "/api/v2/gmail/*", Forward("gmail", clients["gmail"], strip="/api/v2/gmail")),
+            Route(READ, "/health/deep", Deep(upstreams, deadlines, operator, parts or {}), public=True),
+            Route(READ, "/metrics", numbers(metrics, operator), public=True),  # it asks for the operator's own token
+            Route(READ, "/openapi.json", description(), public=True),
+            *(
+                Route(
+                    ANY,
+                    row.pattern,
+                    Forward(
+                        row.upstream, upstreams[row.upstream], strip=row.strip, deadlines=deadlines, seconds=row.seconds
+                    ),
+                )
+                for row in settings.routes.rows
+            ),
         ),
         stop=stop,
     )
 
 
-async def live(request: Request) -> Response:
-    """Liveness: the process answers. It asks nobody, so that a sick upstream cannot get healthy gateways restarted."""
-    return Response(200, [(b"content-type", JSON), NO_STORE], b'{"status":"healthy"}')
+def upstreams_of(settings: Settings, deadlines: Deadlines, metrics: Metrics) -> dict[str, Upstream | None]:
+    """Every upstream by name, None where no address is configured."""
+    policy = BreakerPolicy(
+        enabled=settings.breaker == "on",
+        failure_share=settings.breaker_failure_share,
+        slow_share=settings.breaker_slow_share,
+        window=settings.breaker_window,
+        min_calls=settings.breaker_min_calls,
+        half_open_calls=settings.breaker_half_open_calls,
+        open_seconds=settings.breaker_open_seconds,
+        half_open_seconds=max(settings.breaker_half_open_seconds, _longest(settings, deadlines)),
+    )
+    retry = RetryPolicy(settings.upstream_retries, settings.upstream_retry_budget, settings.upstream_retry_pause)
+    meters = Meters.of(metrics)
+    made: dict[str, Upstream | None] = dict.fromkeys(UPSTREAMS)
+    for name in UPSTREAMS:
+        url = getattr(settings, f"upstream_{name}_url")
+        if url is not None:
+            made[name] = Upstream(
+                name,
+                Client(
+                    url,
+                    timeout=settings.upstream_timeout,
+                    connect=settings.upstream_connect_timeout,
+                    stream_idle=settings.upstream_stream_idle,
+                    ca_file=settings.upstream_ca_file,
+                ),
+                breaker=Breaker(policy),
+                bulkhead=Bulkhead(
+                    settings.upstream_max_in_flight, settings.upstream_queue, settings.upstream_queue_timeout
+                ),
+                retries=RetryBudget(retry),
+                meters=meters,
+                slow_after=settings.breaker_slow_after,
+            )
+    _gauges(metrics, [upstream for upstream in made.values() if upstream is not None])
+    return made
 
 
-class Deep:
-    """Asks every upstream's /health at once, within DEEP_SECONDS. Names, never addresses; 200 even when degraded."""
+def numbers(metrics: Metrics, operator: Operator) -> Handler:
+    """GET /metrics, for the operator."""
 
-    def __init__(self, clients: dict[str, Client | None]) -> None:
-        self._clients = clients
+    async def handler(request: Request) -> Response:
+        operator.require(request)
+        return Response(200, [(b"content-type", CONTENT_TYPE), NO_STORE], metrics.text().encode())
 
-    async def __call__(self, request: Request) -> Response:
-        states = await asyncio.gather(*(self._state(client) for client in self._clients.values()))
-        found = dict(zip(self._clients, states, strict=True))
-        degraded = any(state not in ("healthy", "not configured") for state in states)
-        body = {
-            "status": "degraded" if degraded else "healthy",
-            "dependencies": {name: {"status": state} for name, state in found.items()},
-        }
-        return Response(200, [(b"content-type", JSON), NO_STORE], json.dumps(body).encode())
+    return handler
 
-    async def _state(self, client: Client | None) -> str:
-        if client is None:
-            return "not configured"
-        ask = Ask("GET", f"{client.url.path}/health", f"host: {client.url.authority}\r\n".encode("ascii"))
-        try:
-            async with asyncio.timeout(DEEP_SECONDS):
-                answer = await client.ask(ask, within=DEEP_SECONDS)
-                try:
-                    await answer.read()
-                finally:
-                    answer.close()
-        except (Problem, TimeoutError):
-            return "unreachable"
-        return "healthy" if answer.status == 200 else "unhealthy"
+
+def description() -> Handler:
+    """GET /openapi.json, as it stands beside the code; read when it is first asked for."""
+    read: list[bytes] = []
+
+    async def handler(request: Request) -> Response:
+        if not read:
+            read.append(files("gateway_runtime").joinpath("openapi.json").read_bytes())
+        return Response(200, [(b"content-type", JSON), (b"cache-control", b"public, max-age=300")], read[0])
+
+    return handler
+
+
+def _longest(settings: Settings, deadlines: Deadlines) -> float:
+    """The longest a call may take: half open must outwait it, or an upstream that is well but slow never gets closed."""
+    own = [row.seconds for row in settings.routes.rows]
+    found = max(deadlines.usual, deadlines.long, *own)
+    return 0.0 if found == float("inf") else found
+
+
+def _gauges(metrics: Metrics, upstreams: Iterable[Upstream]) -> None:
+    every = list(upstreams)
+
+    def states() -> Iterable[tuple[Labels, float]]:
+        return [((u.name,), STATE_NUMBERS[u.breaker.state]) for u in every if u.breaker.policy.enabled]
+
+    metrics.gauge("gateway_breaker_state", "0 closed, 1 half open, 2 open.", "upstream", read=states)
+    metrics.gauge(
+        "gateway_breaker_opened_total",
+        "How often a breaker has opened.",
+        "upstream",
+        kind="counter",
+        read=lambda: [((u.name,), u.breaker.opened) for u in every],
+    )
+    metrics.gauge(
+        "gateway_upstream_in_flight",
+        "Places taken at an upstream.",
+        "upstream",
+        read=lambda: [((u.name,), u.bulkhead.taken) for u in every],
+    )
+    metrics.gauge(
+        "gateway_upstream_waiting",
+        "Requests waiting for a place at an upstream.",
+        "upstream",
+        read=lambda: [((u.name,), u.bulkhead.waiting) for u in every],
+    )

@@ -150,6 +150,11 @@ class Breaker:
                 self._on(Event.TRIPPED)
 
     @property
+    def waiting(self) -> bool:
+        """Whether it is open and its time is not over: `acquire` would refuse."""
+        return self.state is State.OPEN and self._clock() < self._since + self.policy.open_seconds
+
+    @property
     def retry_after(self) -> int:
         """Whole seconds, at least 1, after which a call may be let through."""
         left = self._since + self.policy.open_seconds - self._clock() if self.state is State.OPEN else 0.0

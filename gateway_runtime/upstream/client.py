@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
+from typing import Literal
 
 from gateway_runtime.errors import Problem
 from gateway_runtime.setting_types import UpstreamUrl
-from gateway_runtime.upstream.connection import Connection, Stale
-from gateway_runtime.upstream.pool import IDLE_SECONDS, Pool
+from gateway_runtime.upstream.connection import Connection, Stale, Unanswered
+from gateway_runtime.upstream.deadlines import Deadline
+from gateway_runtime.upstream.pool import CONNECT_SECONDS, IDLE_SECONDS, Pool
 
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 FRESH_SECONDS = 2.0
 """How long a connection may have been idle for a request that cannot be sent twice."""
 NEW = -1.0
 """No kept connection is this fresh: a new one is made."""
+STREAM_IDLE_SECONDS = 60.0
+STREAMS = (b"text/event-stream", b"application/x-ndjson")
+"""Media types that have no end by design: after the head, the deadline counts from piece to piece."""
+
+Watcher = Callable[[Connection], None]
+
+
+class Expired(Problem):
+    """The budget is used up: 504. `blame` says whose time it was."""
+
+    def __init__(self, blame: Literal["upstream", "caller"], reason: str) -> None:
+        super().__init__("GATEWAY_TIMEOUT", reason=reason)
+        self.blame = blame
 
 
 class Ask:
@@ -31,24 +47,40 @@ class Ask:
         self.body = body
         self.rest = rest
 
-    def head(self) -> bytes:
-        """The head as it goes over the wire."""
-        return f"{self.method} {self.target} HTTP/1.1\r\n".encode("ascii") + self.fields + b"\r\n"
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be sent twice (RFC 9110 9.2.2), and could be."""
+        return self.rest is None and self.method in IDEMPOTENT
+
+    def head(self, budget: bytes = b"") -> bytes:
+        """The head as it goes over the wire; `budget` is the field line of what is left of the deadline."""
+        return f"{self.method} {self.target} HTTP/1.1\r\n".encode("ascii") + self.fields + budget + b"\r\n"
 
 
 class Answer:
     """What an upstream answered. `close` must be called, and may be called often: it gives the connection back."""
 
+    __slots__ = ("_connection", "_finish", "ended", "headers", "sent_at", "status")
+
     def __init__(self, connection: Connection, finish: Callable[[Connection], None]) -> None:
         self.status = connection.status
         self.headers = connection.headers
+        self.sent_at = connection.sent_at
         self._connection: Connection | None = connection
         self._finish = finish
+        self.ended: Callable[[Connection], None] | None = None
+        """Hears once, just before the connection goes back, how the exchange ended."""
 
     @property
     def whole(self) -> bool:
         """Whether all of the body is here already."""
         return self._connection is None or self._connection.whole
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether its media type says that it has no end by design."""
+        kind = next((value for name, value in self.headers if name == b"content-type"), b"")
+        return kind.startswith(STREAMS)
 
     async def read(self) -> bytes:
         """The whole body."""
@@ -76,48 +108,101 @@ class Answer:
         """Gives the connection back, or closes it when the answer was not read to its end."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
+            if self.ended is not None:
+                self.ended(connection)
             self._finish(connection)
 
 
-class Client:
-    """The way to one upstream. `timeout` bounds an exchange from the first connect to the last byte."""
+class Expiry:
+    """Breaks an exchange off when its time is over: at the deadline, or for a stream after `idle` seconds of silence."""
 
-    def __init__(self, url: UpstreamUrl, *, timeout: float) -> None:
+    __slots__ = ("_connection", "_deadline", "_handle", "_idle", "_loop")
+
+    def __init__(self, connection: Connection, deadline: Deadline, idle: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connection = connection
+        self._deadline = deadline
+        self._idle = idle
+        self._handle: asyncio.TimerHandle | None = None
+        if deadline.at < math.inf:
+            self._handle = self._loop.call_at(deadline.at, self._over)
+
+    def stream(self) -> None:
+        """The head of a stream has come: from now on silence counts, not the total."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = self._loop.call_later(self._idle, self._silent)
+
+    def cancel(self) -> None:
+        """The exchange has ended."""
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _over(self) -> None:
+        connection = self._connection
+        if connection.paused or connection.uploading:
+            reason = "the client read too slowly" if connection.paused else "the client sent its body too slowly"
+            connection.break_off(Expired("caller", reason))
+        elif self._deadline.callers:
+            connection.break_off(Expired("caller", "the caller's own budget"))
+        else:
+            connection.break_off(Expired("upstream", "deadline"))
+
+    def _silent(self) -> None:
+        now = self._loop.time()
+        due = now + self._idle if self._connection.paused else self._connection.heard_at + self._idle
+        if due <= now:
+            self._connection.break_off(Expired("upstream", "a stream fell silent"))
+        else:
+            self._handle = self._loop.call_at(due, self._silent)
+
+
+class Client:
+    """The way to one upstream. `timeout` bounds an exchange that is asked for without a deadline."""
+
+    def __init__(
+        self,
+        url: UpstreamUrl,
+        *,
+        timeout: float,
+        connect: float = CONNECT_SECONDS,
+        stream_idle: float = STREAM_IDLE_SECONDS,
+        ca_file: str = "",
+    ) -> None:
         self.url = url
         self._timeout = timeout
-        self._pool: Pool | None = None
+        self._stream_idle = stream_idle
+        self._pool = Pool(url, connect=connect, ca_file=ca_file)
 
-    async def ask(self, ask: Ask, *, within: float = 0, watch: Callable[[Connection], None] | None = None) -> Answer:
-        """The answer, its head at least. Problem: 502 malformed or cut off, 503 no connection, 504 too late.
+    async def ask(self, ask: Ask, *, deadline: Deadline | None = None, watch: Watcher | None = None) -> Answer:
+        """The answer, its head at least. Problem: 502 malformed or cut off, 503 no connection, 504 too late; Unanswered
+        among them when not a byte had come.
 
-        A request that may be sent twice (RFC 9110 9.2.2) is sent again, once, when a kept connection turns out to have
-        been closed before a byte came back. `watch` gets the connection as soon as there is one.
+        A request that may be sent twice is sent again, once, when a kept connection turns out to have been closed before
+        a byte came back: that says nothing about the upstream. `watch` gets the connection as soon as there is one.
         """
-        self._pool = self._pool or Pool(self.url)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + (within or self._timeout)
-        idempotent = ask.method in IDEMPOTENT and ask.rest is None
+        if deadline is None:
+            deadline = Deadline(asyncio.get_running_loop().time() + self._timeout, self._timeout)
         try:
-            return await self._once(self._pool, ask, deadline, watch, IDLE_SECONDS if idempotent else FRESH_SECONDS)
+            return await self._once(ask, deadline, watch, IDLE_SECONDS if ask.repeatable else FRESH_SECONDS)
         except Stale:
-            if not idempotent:
+            if not ask.repeatable:
                 raise Problem("BAD_GATEWAY", reason="closed before it answered") from None
         try:
-            return await self._once(self._pool, ask, deadline, watch, NEW)
+            return await self._once(ask, deadline, watch, NEW)
         except Stale:
-            raise Problem("BAD_GATEWAY", reason="closed before it answered") from None
+            raise Unanswered("BAD_GATEWAY", reason="closed before it answered") from None
 
     def close(self) -> None:
         """Closes the idle connections."""
-        if self._pool is not None:
-            self._pool.close()
+        self._pool.close()
 
-    async def _once(
-        self, pool: Pool, ask: Ask, deadline: float, watch: Callable[[Connection], None] | None, idle: float
-    ) -> Answer:
+    async def _once(self, ask: Ask, deadline: Deadline, watch: Watcher | None, idle: float) -> Answer:
         loop = asyncio.get_running_loop()
-        connection = await pool.take(idle=idle, within=max(deadline - loop.time(), 0.001))
-        expiry = loop.call_at(deadline, connection.break_off, Problem("GATEWAY_TIMEOUT", reason="deadline"))
+        pool = self._pool
+        connection = pool.kept(idle) or await self._connect(deadline)
+        now = loop.time()
+        expiry = Expiry(connection, deadline, self._stream_idle)
         pump: asyncio.Task[None] | None = None
 
         def finish(connection: Connection) -> None:
@@ -130,7 +215,7 @@ class Client:
         try:
             if watch is not None:
                 watch(connection)
-            connection.send(ask.method.encode("ascii"), ask.head() + ask.body)
+            connection.send(ask.method.encode("ascii"), ask.head(deadline.field(now)) + ask.body)
             if ask.rest is not None:
                 pump = loop.create_task(_pump(connection, ask.rest))
             await connection.answer()
@@ -138,16 +223,35 @@ class Client:
             connection.close()
             finish(connection)
             raise
-        return Answer(connection, finish)
+        answer = Answer(connection, finish)
+        if not connection.whole and answer.is_stream:
+            expiry.stream()
+        return answer
+
+    async def _connect(self, deadline: Deadline) -> Connection:
+        left = deadline.left(asyncio.get_running_loop().time())
+        if left <= 0:
+            raise Expired("caller" if deadline.callers else "upstream", "deadline")
+        try:
+            return await self._pool.connect(left)
+        except Unanswered:
+            if deadline.callers and deadline.left(asyncio.get_running_loop().time()) <= 0:
+                raise Expired("caller", "the caller's own budget") from None
+            raise
 
 
 async def _pump(connection: Connection, rest: AsyncIterator[bytes]) -> None:
     """Sends the body's remaining pieces. A fault of the client's ends the exchange with that fault."""
     try:
+        connection.uploading = True
         async for piece in rest:
+            connection.uploading = False
             connection.write(piece)
             await connection.drain()
             if not connection.open:
                 return
+            connection.uploading = True
+        connection.uploading = False
+        connection.sent_at = asyncio.get_running_loop().time()
     except Exception as fault:  # noqa: BLE001  it reaches the waiting exchange, which answers for it
         connection.break_off(fault)

@@ -27,6 +27,10 @@ class Stale(Exception):
     """The connection had been closed by the other side before a byte of this answer came."""
 
 
+class Unanswered(Problem):
+    """Nothing of an answer has come, not even a byte: what may be sent twice can be sent again."""
+
+
 class Connection(asyncio.Protocol):
     """See the module. Methods that wait raise Problem (502, 504), ClientGone, or Stale."""
 
@@ -38,7 +42,8 @@ class Connection(asyncio.Protocol):
         self.fault: Exception | None = None
         self.used = False
         self.idle_since = 0.0
-        self._paused = False
+        self.paused = False
+        """Whether the client takes the answer slower than it comes."""
         self._begin(b"")
         self._asked = False
 
@@ -55,6 +60,11 @@ class Connection(asyncio.Protocol):
         self.whole = False
         self.reusable = False
         self._until_close = False
+        self.was_paused = False
+        self.sent_at = self.heard_at = self._loop.time()
+        """When the request had been written, and when the last bytes came."""
+        self.uploading = False
+        """Whether it is the client that is waited for: more of the request's body has to come."""
 
     # What the exchange does with it.
 
@@ -92,14 +102,14 @@ class Connection(asyncio.Protocol):
         data = b"".join(self.pieces)
         self.pieces.clear()
         self._buffered = 0
-        if self._paused and self._transport is not None and not self._transport.is_closing():
-            self._paused = False
+        if self.paused and self._transport is not None and not self._transport.is_closing():
+            self.paused = False
             self._transport.resume_reading()
         return data
 
     def reset(self) -> bool:
         """Makes it idle after a whole answer; False, and closed, when it cannot be used again."""
-        if self.whole and self.reusable and self.open and not self._paused:
+        if self.whole and self.reusable and self.open and not self.paused:
             self.used = True
             self._asked = False
             self.idle_since = self._loop.time()
@@ -144,6 +154,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._asked or self.whole:
             return self._malformed("bytes that belong to no answer")
+        self.heard_at = self._loop.time()
         if not self.head:
             self._bytes += len(data)
         try:
@@ -154,8 +165,8 @@ class Connection(asyncio.Protocol):
             return self._malformed(f"not HTTP/1.1: {error}")
         if not self.head and self._bytes > HEAD_LIMIT:
             return self._malformed("the head is too long")
-        if self._buffered > BUFFER_LIMIT and not self._paused and self._transport and not self.whole:
-            self._paused = True
+        if self._buffered > BUFFER_LIMIT and not self.paused and self._transport and not self.whole:
+            self.paused = self.was_paused = True
             self._transport.pause_reading()
         if self.head and self._waiter is not None:
             self._wake()
@@ -166,9 +177,11 @@ class Connection(asyncio.Protocol):
             self.whole = True
         if not self.whole and self.fault is None:
             fresh = not self._bytes and not self.head
-            self.fault = (
-                Stale() if self.used and fresh else Problem("BAD_GATEWAY", reason="closed before the answer was whole")
-            )
+            reason = "closed before the answer was whole"
+            if not fresh:
+                self.fault = Problem("BAD_GATEWAY", reason=reason)
+            else:
+                self.fault = Stale() if self.used else Unanswered("BAD_GATEWAY", reason=reason)
         self._wake()
         self.resume_writing()
 

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 
 from gateway_runtime.asgi import Headers, Request, Response
 from gateway_runtime.errors import ClientGone, Problem
-from gateway_runtime.upstream.client import Answer, Ask, Client
+from gateway_runtime.upstream.client import Answer, Ask
 from gateway_runtime.upstream.connection import Connection
+from gateway_runtime.upstream.deadlines import HEADER, Deadlines
+from gateway_runtime.upstream.guard import Upstream
 
 HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
@@ -20,7 +22,7 @@ HOP_BY_HOP = frozenset(
 REWRITTEN = HOP_BY_HOP | {
     b"host", b"content-length", b"expect", b"x-request-id", b"traceparent", b"tracestate", b"x-cloud-trace-context",
     b"forwarded", b"via", b"x-real-ip", b"x-user-id", b"x-tenant-id", b"x-original-url", b"x-rewrite-url",
-    b"x-http-method-override",
+    b"x-http-method-override", HEADER,
 }  # fmt: skip
 """Fields of a request that only the gateway may set; `X-Forwarded-*` too, and any spelling with `_` for `-`."""
 
@@ -33,23 +35,34 @@ WATCH_AFTER = 0.05
 
 
 class Forward:
-    """A route's handler: the path without `strip` goes to the upstream, as it was authorised, byte for byte."""
+    """A route's handler: the path without `strip` goes to the upstream, as it was authorised, byte for byte.
 
-    def __init__(self, name: str, client: Client | None, *, strip: str) -> None:
+    `seconds` is the route's own deadline, 0 when the rule for all routes holds.
+    """
+
+    def __init__(
+        self, name: str, upstream: Upstream | None, *, strip: str, deadlines: Deadlines, seconds: float = 0.0
+    ) -> None:
         self._name = name
-        self._client = client
+        self._upstream = upstream
         self._strip = strip
-        if client is not None:
-            self._base = client.url.path
-            self._host = b"host: " + client.url.authority.encode("ascii") + b"\r\n"
+        self._deadlines = deadlines
+        self._seconds = seconds
+        if upstream is not None:
+            url = upstream.client.url
+            self._base, self._inside = url.path, str(url).encode("ascii")
+            self._host = b"host: " + url.authority.encode("ascii") + b"\r\n"
 
     async def __call__(self, request: Request) -> Response:
-        if self._client is None:
+        upstream = self._upstream
+        if upstream is None:
             raise Problem("SERVICE_UNAVAILABLE", upstream=self._name, reason="not configured")
+        deadline = self._deadlines.of(request.path, request.started, asked=request.header(HEADER), own=self._seconds)
         watch = Watch(request)
         request.at_end.append(watch.stop)
         try:
-            answer = await self._client.ask(await self._ask(request), watch=watch.over)
+            upstream.check()
+            answer = await upstream.ask(await self._ask(request), deadline=deadline, watch=watch.over)
         except Problem as problem:
             if problem.status >= 500:
                 problem.details["upstream"] = self._name
@@ -101,7 +114,7 @@ class Forward:
 
     def _outside(self, location: bytes) -> bytes:
         """A Location as the client has to write it: the upstream's own address never leaves."""
-        base = str(self._client.url).encode("ascii") if self._client else b""
+        base = self._inside
         if location.startswith(base + b"/") or location == base:
             location = location[len(base) :] or b"/"
         elif location.startswith(b"/") and not location.startswith(b"//"):
@@ -120,13 +133,16 @@ class Watch:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._connection: Connection | None = None
+        self._gone = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def over(self, connection: Connection) -> None:
         """Watches over an exchange on this connection from now on."""
         self._connection = connection
-        if self._timer is None:
+        if self._gone:  # while it was being tried again
+            connection.break_off(ClientGone())
+        elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._listen)
 
     def stop(self) -> None:
@@ -149,6 +165,7 @@ class Watch:
 
     async def _wait(self) -> None:
         await self._request.disconnected()
+        self._gone = True
         if self._connection is not None:
             self._connection.break_off(ClientGone())
 

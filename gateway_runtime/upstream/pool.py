@@ -1,63 +1,36 @@
-"""The connections kept open to one upstream, and how many there may be."""
+"""The connections kept open to one upstream."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 from collections import deque
+from functools import cache
 
-from gateway_runtime.errors import Problem
 from gateway_runtime.setting_types import UpstreamUrl
-from gateway_runtime.upstream.connection import Connection
+from gateway_runtime.upstream.connection import Connection, Unanswered
+from gateway_runtime.upstream.resolve import Resolver
 
-SIZE = 100
 CONNECT_SECONDS = 5.0
-WAIT_SECONDS = 1.0
 IDLE_SECONDS = 30.0
+RETRY = ((b"retry-after", b"1"),)
 
 
 class Pool:
-    """At most `size` exchanges at once; a caller past that waits `WAIT_SECONDS` and gets 503.
+    """The last used connection is taken first. How many exchanges there may be is the bulkhead's business.
 
-    One pool per upstream, so that a slow one cannot use up what another needs. The last used connection is taken first.
+    `ca_file` names the only authorities trusted over TLS; without it, the system's.
     """
 
-    def __init__(self, url: UpstreamUrl, *, size: int = SIZE) -> None:
+    def __init__(self, url: UpstreamUrl, *, connect: float = CONNECT_SECONDS, ca_file: str = "") -> None:
         self._url = url
-        self._slots = asyncio.Semaphore(size)
+        self._connect_seconds = connect
         self._idle: deque[Connection] = deque()
-        self._tls: ssl.SSLContext | None = ssl.create_default_context() if url.tls else None
+        self._resolver = Resolver(url.host, url.port)
+        self._ca_file = ca_file
 
-    async def take(self, *, idle: float = IDLE_SECONDS, within: float = CONNECT_SECONDS) -> Connection:
-        """A connection idle for at most `idle` seconds, or a new one made `within` seconds; Problem 503 when there is
-        none.
-        """
-        try:
-            if self._slots.locked():
-                async with asyncio.timeout(min(WAIT_SECONDS, within)):
-                    await self._slots.acquire()
-            else:
-                await self._slots.acquire()
-        except TimeoutError:
-            raise Problem("SERVICE_UNAVAILABLE", headers=RETRY, reason="every connection is busy") from None
-        try:
-            return self._kept(idle) or await self._connect(min(CONNECT_SECONDS, within))
-        except BaseException:
-            self._slots.release()
-            raise
-
-    def give(self, connection: Connection) -> None:
-        """Takes a connection back; it is kept only if its answer was whole and it can carry another."""
-        self._slots.release()
-        if connection.reset():
-            self._idle.append(connection)
-
-    def close(self) -> None:
-        """Closes what is idle."""
-        while self._idle:
-            self._idle.pop().close()
-
-    def _kept(self, idle: float) -> Connection | None:
+    def kept(self, idle: float) -> Connection | None:
+        """A connection that has been idle for at most `idle` seconds, when there is one."""
         now = asyncio.get_running_loop().time()
         while self._idle and (not self._idle[0].open or now - self._idle[0].idle_since > IDLE_SECONDS):
             self._idle.popleft().close()
@@ -70,16 +43,55 @@ class Pool:
                 return self._idle.pop()
         return None
 
-    async def _connect(self, seconds: float) -> Connection:
-        loop = asyncio.get_running_loop()
+    async def connect(self, within: float) -> Connection:
+        """A new connection; Unanswered (503) when none is there in time, name look-up and TLS included."""
         try:
-            async with asyncio.timeout(seconds):
-                _, connection = await loop.create_connection(Connection, self._url.host, self._url.port, ssl=self._tls)
+            async with asyncio.timeout(min(self._connect_seconds, within)):
+                return await self._any(await self._resolver.addresses())
         except TimeoutError:
-            raise Problem("SERVICE_UNAVAILABLE", headers=RETRY, reason="no connection in time") from None
+            raise Unanswered("SERVICE_UNAVAILABLE", headers=RETRY, reason="no connection in time") from None
         except (OSError, UnicodeError) as error:
-            raise Problem("SERVICE_UNAVAILABLE", headers=RETRY, reason=f"no connection: {error}") from error
+            raise Unanswered("SERVICE_UNAVAILABLE", headers=RETRY, reason=f"no connection: {error}") from error
+
+    def give(self, connection: Connection) -> None:
+        """Takes a connection back; it is kept only if its answer was whole and it can carry another."""
+        if connection.reset():
+            self._idle.append(connection)
+
+    def close(self) -> None:
+        """Closes what is idle."""
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _any(self, addresses: list[str]) -> Connection:
+        """The first address that takes a connection; each but the last gets its share of the time."""
+        share = self._connect_seconds / len(addresses)
+        for number, address in enumerate(addresses, start=1):
+            try:
+                async with asyncio.timeout(share if number < len(addresses) else None):
+                    connection = await self._one(address)
+            except (OSError, TimeoutError):
+                if number == len(addresses):
+                    raise
+            else:
+                self._resolver.prefer(address)
+                return connection
+        raise OSError("no address")
+
+    async def _one(self, address: str) -> Connection:
+        tls, name = (tls_to(self._ca_file), self._url.host) if self._url.tls else (None, None)
+        _, connection = await asyncio.get_running_loop().create_connection(
+            Connection, address, self._url.port, ssl=tls, server_hostname=name
+        )
         return connection
 
 
-RETRY = ((b"retry-after", b"1"),)
+@cache
+def tls_to(ca_file: str) -> ssl.SSLContext:
+    """What a TLS connection must show. Made once, when it is first needed: reading the system's authorities takes as long
+    as a good part of a start. OSError (ssl.SSLError among them) when the file holds no certificate.
+    """
+    context = ssl.create_default_context(cafile=ca_file or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context

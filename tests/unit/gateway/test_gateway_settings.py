@@ -33,6 +33,15 @@ WRONG = [
     ("COMPRESSION", "yes"), ("COMPRESSION_CODINGS", "br,deflate"), ("COMPRESSION_CODINGS", "br,br"),
     ("COMPRESSION_MIN_BYTES", "0"), ("COMPRESSION_BROTLI_QUALITY", "11"), ("COMPRESSION_ZSTD_LEVEL", "0"),
     ("COMPRESSION_GZIP_LEVEL", "6"),
+    ("ROUTES", "crm"), ("ROUTES", "crm:/a/../b"), ("ROUTES", "other:/a"), ("ROUTES", "crm:/a,slack:/a"), ("ROUTES", "crm:/health"),
+    ("ROUTES", "crm:/a@0.5s"), ("UPSTREAM_TIMEOUT_LONG", "off"), ("UPSTREAM_LONG_SEGMENTS", "ai,/generate"),
+    ("UPSTREAM_LONG_SEGMENTS", "ai,"), ("UPSTREAM_STREAM_IDLE", "0"), ("UPSTREAM_CONNECT_TIMEOUT", "61"),
+    ("UPSTREAM_CA_FILE", "/no/such/file.pem"), ("UPSTREAM_CA_FILE", "pyproject.toml"), ("UPSTREAM_MAX_IN_FLIGHT", "0"),
+    ("UPSTREAM_QUEUE", "-1"), ("UPSTREAM_QUEUE_TIMEOUT", "0"), ("UPSTREAM_RETRIES", "4"), ("UPSTREAM_RETRY_BUDGET", "1.1"),
+    ("UPSTREAM_RETRY_PAUSE", "11"), ("BREAKER", "OFF"), ("BREAKER_FAILURE_SHARE", "0"), ("BREAKER_SLOW_SHARE", "50"),
+    ("BREAKER_SLOW_AFTER", "1.01"), ("BREAKER_WINDOW", "0"), ("BREAKER_MIN_CALLS", "0"), ("BREAKER_HALF_OPEN_CALLS", "0"),
+    ("BREAKER_OPEN_SECONDS", "0"), ("BREAKER_HALF_OPEN_SECONDS", "3601"), ("OPERATOR_TOKEN", "short"),
+    ("OPERATOR_TOKEN", "sixteen letters!"), ("DIAGNOSTICS", "true"), ("UPSTREAM_TIMEOUT", "OFF"),
     ("K_SERVICE", "a\nb"), ("K_REVISION", "é"), ("K_CONFIGURATION", "{}"),
 ]  # fmt: skip
 
