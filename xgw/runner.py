@@ -15,14 +15,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from xgw import faults
 from xgw.errors import Conflict, ExitCode, XgwError
 from xgw.ledger import Attempt, Ledger, who
 from xgw.plan.model import Evidence, Outcome, Phase, Step, Verdict
 from xgw.planning import PhasePlan, StepPlan, deltas_of, plan_step, standing_deltas
-from xgw.stages import OUTCOMES, STAGES, Job, View, probe, put_back
+from xgw.stages import OUTCOMES, STAGES, Job, View, leave_unmade, probe, put_back
 from xgw.target import Target
 
 
@@ -123,6 +123,7 @@ def _pick_up(bench: Bench, run: int, found: StepPlan) -> Job:
         job.move(attempt.paused_at)
     elif job.state == "reverting":
         job.why = attempt.why
+        leave_unmade(job)
     return job
 
 
@@ -184,7 +185,8 @@ def revert(bench: Bench, steps: Sequence[Step], *, command: str, force: bool = F
 def _put_step_back(bench: Bench, run: int, step: Step, attempts: Sequence[Attempt], *, force: bool) -> None:
     """Write back what all standing attempts wrote together. They are marked newest first, so that what is left after a
     crash in between still is a chain from the beginning."""
-    why, deltas = "forced rollback" if force else "rollback", standing_deltas(attempts)
+    why = "forced rollback" if force else "rollback"
+    deltas = standing_deltas([*attempts[:-1], _made(bench, step, attempts[-1])])
     jobs = [
         Job(bench.target, bench.ledger, bench.view, run, step, attempt.id, attempt.state, deltas, why=why)
         for attempt in reversed(attempts)
@@ -197,6 +199,15 @@ def _put_step_back(bench: Bench, run: int, step: Step, attempts: Sequence[Attemp
     put_back(jobs[0])
     for job in jobs[1:]:
         job.move("reverted")
+
+
+def _made(bench: Bench, step: Step, newest: Attempt) -> Attempt:
+    """The attempt without what it never got to make."""
+    if newest.state not in ("intended", "reverting"):
+        return newest
+    job = Job(bench.target, bench.ledger, bench.view, 0, step, newest.id, newest.state, deltas_of(newest))
+    leave_unmade(job)
+    return replace(newest, deltas=tuple(delta.to_json() for delta in job.deltas))
 
 
 def _refuse_moved(job: Job) -> None:

@@ -65,9 +65,11 @@ def _make(job: Job) -> None:
     try:
         _each(job.pairs(), lambda change, delta: change.apply(job.target, delta))
     except Refused as error:
+        leave_unmade(job)
         _reject(job, f"{error.message}: {error.cause}")
         return
     except Conflict as error:
+        leave_unmade(job)
         _reject(job, error.message)
         put_back(job)
         raise
@@ -107,6 +109,12 @@ def _prove_live(job: Job) -> None:
         faults.reach("outcome-recorded")
     else:
         _end_without_proof(job, verdict)
+
+
+def leave_unmade(job: Job) -> None:
+    """Forget what was intended and never came to be: there is nothing of it to put back, and what stands there now, traffic
+    and all, is somebody else's."""
+    job.deltas = tuple(delta for change, delta in job.pairs() if change.made(job.target, delta))
 
 
 def put_back(job: Job) -> None:
