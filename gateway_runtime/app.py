@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway_runtime.asgi import Edge, Handler
 from gateway_runtime.layers.access_log import AccessLog
@@ -14,8 +15,12 @@ from gateway_runtime.layers.problems import Problems
 from gateway_runtime.layers.request_id import RequestId
 from gateway_runtime.logs import Log
 from gateway_runtime.metrics import Metrics
+from gateway_runtime.rate.configured import Limits, Redis
 from gateway_runtime.routes import Route, Router
 from gateway_runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from gateway_runtime.roles.health import Part
 
 
 async def _nothing() -> None:
@@ -34,17 +39,27 @@ class Role:
 def build(settings: Settings, log: Log) -> Edge:
     """The ASGI application of these settings."""
     metrics = Metrics()
-    role = role_of(settings, metrics)
+    redis = Redis(settings, log, metrics)
+    limits = Limits(settings, redis.limiters, metrics)
+    role = role_of(settings, metrics, {"redis": redis.health, "rateLimits": limits.health})
     router: Handler = Router(role.routes)
 
     # Inside out. Problems stays inside Cors, so that a browser can read an error answer (design: the gateway).
-    problems = Problems(router, log, full=settings.error_detail == "full")
+    problems = Problems(limits.by_address(limits.by_user(router)), log, full=settings.error_detail == "full")
     compress = Compress(problems, compression_of(settings))
     cors = Cors(compress, settings.cors_allowed_origins, max_age=settings.cors_max_age)
     access_log = AccessLog(cors, log, rate=settings.log_sample_rate)
     outermost = Measure(RequestId(access_log), metrics)
 
-    return Edge(outermost, last_resort=problems.answer, broken=problems.record, start=role.start, stop=role.stop)
+    async def start() -> None:
+        await redis.start()
+        await role.start()
+
+    async def stop() -> None:
+        await redis.stop()
+        await role.stop()
+
+    return Edge(outermost, last_resort=problems.answer, broken=problems.record, start=start, stop=stop)
 
 
 def compression_of(settings: Settings) -> Compression:
@@ -60,12 +75,12 @@ def compression_of(settings: Settings) -> Compression:
     )
 
 
-def role_of(settings: Settings, metrics: Metrics) -> Role:
+def role_of(settings: Settings, metrics: Metrics, parts: Mapping[str, Part]) -> Role:
     """The role this process has; only its own modules are imported."""
     if settings.role == "gateway":
         from gateway_runtime.roles.gateway import gateway
 
-        return gateway(settings, metrics)
+        return gateway(settings, metrics, parts)
     if settings.role == "crm":
         from gateway_runtime.roles.crm import crm
 

@@ -27,6 +27,8 @@ from gateway_runtime.setting_types import (
     project,
     whole,
 )
+from gateway_runtime.shared import settings as shared
+from gateway_runtime.shared.settings import Rate
 from gateway_runtime.upstream import settings as upstream
 from gateway_runtime.upstream.settings import ROUTES, RouteTable
 
@@ -104,6 +106,15 @@ class Settings:
     compression_brotli_quality: int = 4
     compression_zstd_level: int = 1
     compression_gzip_level: int = 1
+    redis_url: str = ""
+    redis_pool_max: int = 8
+    redis_timeout: float = 0.05
+    redis_shared_client: str = "on"
+    rate_limit_address: Rate = field(default_factory=lambda: Rate(12000, 60))
+    rate_limit_user: Rate = field(default_factory=lambda: Rate(1200, 60))
+    rate_limit_trusted_hops: int = 0
+    rate_limit_keys: int = 50000
+    rate_limit_instances: int = 1
     google_cloud_project: str = ""
     k_service: str = ""
     k_revision: str = ""
@@ -223,6 +234,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("COMPRESSION_BROTLI_QUALITY", whole(0, 9), "0..9", "Effort for br; 5 takes twice the time of 4."),
     Setting("COMPRESSION_ZSTD_LEVEL", whole(1, 12), "1..12", "Effort for zstd."),
     Setting("COMPRESSION_GZIP_LEVEL", whole(0, 3), "0..3", "Effort for gzip, on isal's own scale."),
+    *shared.ROWS,
     Setting("GOOGLE_CLOUD_PROJECT", project, "a project id", "Makes the trace in a log line a full resource name."),
     Setting("K_SERVICE", name, "a name", "The service's name in log lines. Cloud Run sets it."),
     Setting("K_REVISION", name, "a name", "The revision's name in log lines. Cloud Run sets it."),

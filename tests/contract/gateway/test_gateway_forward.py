@@ -103,7 +103,7 @@ def test_fields_for_one_hop_end_here_on_the_way_back(gateway: Running, upstream:
         b"Content-Length: 2\r\n\r\nok"
     )
     answer = gateway.ask("GET", "/api/v2/slack/x")
-    names = {name for name, _ in answer.headers}
+    names = {name for name, _ in answer.headers if "ratelimit" not in name}
     assert names == {"x-kept", "set-cookie", "via", "vary", "x-request-id", "content-length", "date", "connection"}
     assert answer.all("set-cookie") == ["a", "b"]
     assert answer.header("x-request-id") != "other"

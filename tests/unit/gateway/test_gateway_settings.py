@@ -42,6 +42,11 @@ WRONG = [
     ("BREAKER_SLOW_AFTER", "1.01"), ("BREAKER_WINDOW", "0"), ("BREAKER_MIN_CALLS", "0"), ("BREAKER_HALF_OPEN_CALLS", "0"),
     ("BREAKER_OPEN_SECONDS", "0"), ("BREAKER_HALF_OPEN_SECONDS", "3601"), ("OPERATOR_TOKEN", "short"),
     ("OPERATOR_TOKEN", "sixteen letters!"), ("DIAGNOSTICS", "true"), ("UPSTREAM_TIMEOUT", "OFF"),
+    ("REDIS_URL", "10.0.0.3:6379"), ("REDIS_URL", "http://r:1"), ("REDIS_URL", "redis://"), ("REDIS_URL", "redis://r:0"),
+    ("REDIS_URL", "redis://r/x"), ("REDIS_URL", "redis://r?db=1"), ("REDIS_URL", "unix:///tmp/s"), ("REDIS_POOL_MAX", "0"),
+    ("REDIS_TIMEOUT", "0"), ("REDIS_SHARED_CLIENT", "yes"), ("RATE_LIMIT_ADDRESS", "100"), ("RATE_LIMIT_ADDRESS", "0/60"),
+    ("RATE_LIMIT_ADDRESS", "1/0"), ("RATE_LIMIT_USER", "1/86401"), ("RATE_LIMIT_USER", "1e3/60"),
+    ("RATE_LIMIT_TRUSTED_HOPS", "11"), ("RATE_LIMIT_KEYS", "99"), ("RATE_LIMIT_INSTANCES", "0"),
     ("K_SERVICE", "a\nb"), ("K_REVISION", "é"), ("K_CONFIGURATION", "{}"),
 ]  # fmt: skip
 
