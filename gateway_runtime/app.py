@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway_runtime.asgi import Edge, Handler
+from gateway_runtime.cache.configured import Caching
 from gateway_runtime.layers.access_log import AccessLog
 from gateway_runtime.layers.compress import Compress, Compression
 from gateway_runtime.layers.cors import Cors
@@ -41,11 +42,12 @@ def build(settings: Settings, log: Log) -> Edge:
     metrics = Metrics()
     redis = Redis(settings, log, metrics)
     limits = Limits(settings, redis.limiters, metrics)
-    role = role_of(settings, metrics, {"redis": redis.health, "rateLimits": limits.health})
+    caching = Caching(settings, redis.shared, metrics)
+    role = role_of(settings, metrics, {"redis": redis.health, "rateLimits": limits.health, "cache": caching.health})
     router: Handler = Router(role.routes)
 
     # Inside out. Problems stays inside Cors, so that a browser can read an error answer (design: the gateway).
-    problems = Problems(limits.by_address(limits.by_user(router)), log, full=settings.error_detail == "full")
+    problems = Problems(limits.by_address(limits.by_user(caching.layer(router))), log, full=settings.error_detail == "full")
     compress = Compress(problems, compression_of(settings))
     cors = Cors(compress, settings.cors_allowed_origins, max_age=settings.cors_max_age)
     access_log = AccessLog(cors, log, rate=settings.log_sample_rate)

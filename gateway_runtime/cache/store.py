@@ -3,8 +3,9 @@
 What is stored belongs to three **generations**: of everything, of its tenant, and of its tenant's collection. A write sets
 a new generation of its collection, and from that moment on no instance gives out what was stored before, except:
 
-- an instance trusts a generation it has read for `trust` seconds (5 ms), counted from when it *asked*. So another
-  instance may give out an answer older than a finished write for 5 ms, never longer; the writing instance not at all.
+- an instance trusts a generation it has read for `trust` seconds (5 ms), counted from when it *asked*. So the writing
+  instance waits that long before it answers the write: a request that begins after a write was answered never gets what
+  was stored before it, on any instance; one that begins earlier may, for at most `trust` after the new generation.
 - while Redis cannot be reached, a process knows only of its own writes. It then gives out nothing that it stored or last
   confirmed more than ALONE seconds ago, and tells Redis of its writes as soon as it is back.
 """
@@ -154,6 +155,8 @@ class Store:
         await self._bump(collection)
         if collection.tenant is not None and collection.path:
             await self._bump(Collection(None, collection.path))
+        if self.shared.mode == "ok" and self._trust:
+            await asyncio.sleep(self._trust)
 
     # -- generations ---------------------------------------------------------------------------------------------------
     async def _bump(self, collection: Collection) -> None:

