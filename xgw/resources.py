@@ -108,10 +108,12 @@ class Revision:
 @dataclass(frozen=True)
 class LogLine:
     """One log entry. `payload` is a mapping for structured lines and a string for plain text ones; `status` is the HTTP
-    status of the request it is about, 0 when it is about none."""
+    status of the request it is about, 0 when it is about none; `log` is the log it is in: "stdout" and "stderr" are the
+    program's, "requests" and "varlog/system" the platform's own."""
 
     at: datetime
     severity: str
     revision: str
     payload: Mapping[str, object] | str
     status: int = 0
+    log: str = "stdout"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 from google.cloud.logging_v2 import types
 from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
@@ -60,4 +61,5 @@ def _line(entry: Any) -> LogLine:
         revision=entry.resource.labels.get("revision_name", ""),
         payload=str(entry.text_payload) if structured is None else structured,
         status=int(entry.http_request.status) if entry.http_request else 0,
+        log=unquote(entry.log_name.rsplit("/", 1)[-1]).removeprefix("run.googleapis.com/"),
     )
