@@ -154,7 +154,6 @@ class Exchange:
         """The head on the wire; `size` is the length of the whole body, where it is known."""
         old = self._head.http10
         fields = []
-        self._framed = True
         self._silent = self._head.method == "HEAD" or start.status in BODILESS
         if not self._silent:
             self._left = size if start.length is None else start.length
@@ -172,7 +171,9 @@ class Exchange:
             fields.append(b"\r\nconnection: close")
         elif old:
             fields.append(b"\r\nconnection: keep-alive")
-        return start.frame(*fields)
+        data = start.frame(*fields)
+        self._framed = True
+        return data
 
     def _portion(self, body: bytes, more: bool) -> bytes:
         """A piece of the body as it goes on the wire."""

@@ -63,13 +63,15 @@ class HeadReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser for every field."""
         name = name.lower()
-        self._fields.append((name, value))
         if name in _MEANT:
+            value = value.strip(b" \t")  # the parser leaves white space behind some values
             meant = self._meant
             if name in meant:
                 self._twice = self._twice or name in _ONCE
-                value = meant[name] + b"," + value
-            meant[name] = value
+                meant[name] += b"," + value
+            else:
+                meant[name] = value
+        self._fields.append((name, value))
 
     def read(self, data: bytes) -> Head:
         """The head in exactly these bytes, its blank line included."""
