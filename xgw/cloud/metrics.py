@@ -1,7 +1,7 @@
 """The door to Cloud Monitoring: what Cloud Run measured about a revision.
 
 Memory is a DELTA distribution of the fraction used (0..1). The peak is read as the upper edge of the highest bucket that
-holds a sample: never lower than the truth.
+holds a sample: never lower than the truth. A point without buckets tells no peak and does not count.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class MetricDoor:
                 for series in self._client.list_time_series(request=request, timeout=30)
                 for point in series.points
             ]
-        points = [point for point in points if point.value.distribution_value.count]
+        points = [point for point in points if any(point.value.distribution_value.bucket_counts)]
         if not points:
             return None
         samples = sum(int(point.value.distribution_value.count) for point in points)
@@ -67,16 +67,16 @@ class MetricDoor:
 
 
 def _top(distribution: Any) -> float:
-    """The upper edge of the highest bucket with a sample in it."""
-    counts = list(distribution.bucket_counts)
-    highest = max((index for index, count in enumerate(counts) if count), default=0)
+    """The upper edge of the highest bucket with a sample in it; of the last, open one: all of the limit."""
+    highest = max(index for index, count in enumerate(distribution.bucket_counts) if count)
     options = distribution.bucket_options
-    kind = options.WhichOneof("options")
-    if kind == "linear_buckets":
+    if options.WhichOneof("options") == "linear_buckets":
         linear = options.linear_buckets
-        return float(linear.offset + linear.width * min(highest, linear.num_finite_buckets))
-    if kind == "exponential_buckets":
+        finite, edge = linear.num_finite_buckets, linear.offset + linear.width * highest
+    elif options.WhichOneof("options") == "exponential_buckets":
         exponential = options.exponential_buckets
-        return float(exponential.scale * exponential.growth_factor ** min(highest, exponential.num_finite_buckets))
-    bounds = list(options.explicit_buckets.bounds)
-    return float(bounds[min(highest, len(bounds) - 1)])
+        finite, edge = exponential.num_finite_buckets, exponential.scale * exponential.growth_factor**highest
+    else:
+        bounds = list(options.explicit_buckets.bounds)
+        finite, edge = len(bounds) - 1, bounds[min(highest, len(bounds) - 1)] if bounds else 1.0
+    return float(edge) if highest <= finite else max(1.0, float(edge))

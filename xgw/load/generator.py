@@ -16,10 +16,12 @@ MAX_RATE, MAX_SECONDS = 500.0, 60.0
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What a load saw. Latencies in seconds, sorted; `failed` counts 5xx answers and requests without any answer."""
+    """What a load saw. Latencies in seconds, sorted; `failed` counts 5xx answers and requests without any answer in time,
+    `good` the answers below 400."""
 
     sent: int
     failed: int
+    good: int
     latencies: tuple[float, ...]
     late: int
     began: datetime
@@ -43,23 +45,31 @@ async def _drive(urls: Sequence[str], rate: float, seconds: float, patience: flo
     import httpx
 
     latencies: list[float] = []
-    counts = {"failed": 0, "late": 0}
+    counts = {"failed": 0, "good": 0, "late": 0}
     began = datetime.now(UTC)
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
     async with httpx.AsyncClient(timeout=patience, limits=limits, follow_redirects=False, trust_env=False) as client:
 
         async def one(url: str, due: float) -> None:
             try:
-                answer = await client.get(url)
-            except httpx.HTTPError:
+                async with asyncio.timeout(patience):  # httpx bounds each read, and a server may trickle for ever
+                    answer = await client.get(url)
+            except (httpx.HTTPError, TimeoutError):
                 counts["failed"] += 1
                 return
             latencies.append(time.monotonic() - due)
             counts["failed"] += answer.status_code >= 500
+            counts["good"] += answer.status_code < 400
 
         await _paced(lambda index, due: one(urls[index % len(urls)], due), int(rate * seconds), rate, counts)
     return LoadResult(
-        int(rate * seconds), counts["failed"], tuple(sorted(latencies)), counts["late"], began, datetime.now(UTC)
+        sent=int(rate * seconds),
+        failed=counts["failed"],
+        good=counts["good"],
+        latencies=tuple(sorted(latencies)),
+        late=counts["late"],
+        began=began,
+        ended=datetime.now(UTC),
     )
 
 
