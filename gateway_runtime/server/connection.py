@@ -80,6 +80,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
+        # Bytes a read may bring: asyncio's own 256 KiB would be copied once for every small request in them.
+        transport.max_size = HIGH_WATER  # type: ignore[attr-defined]
         front = self.front
         peer, here = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         self.client = tuple(peer[:2]) if peer else None
@@ -305,10 +307,11 @@ class Connection(asyncio.Protocol):
         if exchange.keep_alive and self._state == BUSY:
             self._state, self._fresh, self._idle = HEAD, True, True
             self._deadline = front.sweep.now + front.limits.idle_seconds + TICK
-            if self._paused:
-                self.resume_reading()
             if self._buffer:
                 self._look_for_head()
+            # Only now: what is still in the buffer is bounded, however many requests the client sends ahead.
+            if self._paused and len(self._buffer) <= HIGH_WATER:
+                self.resume_reading()
         elif self._state == BUSY and not self._buffer and not front.draining:
             self._state, self._deadline = CLOSING, NEVER
             self.transport.close()

@@ -24,8 +24,10 @@ SAID_WITHIN = 1.0
 
 
 @contextmanager
-def edge(folder: Path, server: str = "ours", ws: str = "none", **settings: str) -> Iterator[Running]:
-    """The program, listening; killed at the end."""
+def edge(
+    folder: Path, server: str = "ours", ws: str = "none", *, descriptors: int = 0, **settings: str
+) -> Iterator[Running]:
+    """The program, listening, with so many file descriptors where a number is given; killed at the end."""
     port = free_port()
     out = folder / f"edge-{port}.log"
     words = [str(port), server, ws, *(f"{name}={value}" for name, value in settings.items())]
