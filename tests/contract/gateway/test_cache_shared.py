@@ -317,7 +317,7 @@ def test_every_key_has_a_time_to_live(redis: Valkey) -> None:
                 await one.ask(b"X-Kind: %d" % n, query=b"%d" % n)
             await two.ask(method="POST")
             with redis.client() as client:
-                keys = [key for key in redis.keys("*cache3*")]
+                keys = redis.keys("*cache3*")
                 assert len(keys) > 20
                 assert all(client.pttl(key) > 0 for key in keys)
 

@@ -246,7 +246,9 @@ CONDITIONS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("condition", "status"), CONDITIONS)
+@pytest.mark.parametrize(
+    ("condition", "status"), CONDITIONS, ids=[f"{n}-{status}" for n, (_, status) in enumerate(CONDITIONS)]
+)
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_condition_of_the_clients_is_answered_from_the_store_and_after_a_miss(
     condition: str, status: int, stored: bool
@@ -310,7 +312,8 @@ def test_a_304_about_another_answer_makes_the_gateway_ask_for_the_whole() -> Non
 GUARDED = [
     ("Cache-Control: public, max-age=60", "private, max-age=60"), ("Cache-Control: s-maxage=60", "private, no-cache"),
     ("X-Nothing: 1", "private, no-cache"), ("Cache-Control: no-store", "no-store"),
-    ("Cache-Control: private, max-age=5", "private, max-age=5"), ("Cache-Control: no-store, no-transform", "no-store, no-transform"),
+    ("Cache-Control: private, max-age=5", "private, max-age=5"),
+    ("Cache-Control: no-store, no-transform", "no-store, no-transform"),
     ("Cache-Control: public, max-age=60, must-revalidate, no-transform", "private, max-age=60, must-revalidate, no-transform"),
 ]  # fmt: skip
 
