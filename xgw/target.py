@@ -14,6 +14,7 @@ from xgw.errors import NotFound
 if TYPE_CHECKING:
     from xgw.cloud.logs import LogDoor
     from xgw.cloud.metrics import MetricDoor
+    from xgw.cloud.redis import RedisDoor
     from xgw.cloud.run import RunDoor
     from xgw.resources import Revision, Service
     from xgw.settings import Settings
@@ -29,6 +30,7 @@ class Target:
     run: RunDoor
     logs: LogDoor
     metrics: MetricDoor
+    redis: RedisDoor
 
     @property
     def names(self) -> Mapping[str, str]:
@@ -52,18 +54,32 @@ class Target:
         return self.run.revisions(self.names[role])
 
 
-def connect(settings: Settings, *, project: str, label: str, endpoint: str = "", writable: bool = False) -> Target:
+def connect(
+    settings: Settings, *, project: str, label: str, endpoint: str = "", writable: bool = False, redis: str = ""
+) -> Target:
     """The target for `project` in the settings' region; `endpoint` is a loopback "host:port" or empty for Google Cloud.
+
+    `redis` is the shared Redis' "host:port" when the caller knows better than the settings. The settings' default is an
+    address of Google Cloud's: a loopback endpoint has none there.
 
     Raises NotSignedIn without credentials. Nothing is called yet.
     """
     from xgw.cloud.channel import Address
     from xgw.cloud.logs import LogDoor
     from xgw.cloud.metrics import MetricDoor
+    from xgw.cloud.redis import RedisDoor
     from xgw.cloud.run import RunDoor
 
+    if not redis and (not endpoint or settings.redis_address != type(settings).redis_address):
+        redis = settings.redis_address
     address = Address(endpoint, writable)
     parent = f"projects/{project}/locations/{settings.region}"
     return Target(
-        parent, label, settings, RunDoor(address, parent), LogDoor(address, project), MetricDoor(address, project)
+        parent,
+        label,
+        settings,
+        RunDoor(address, parent),
+        LogDoor(address, project),
+        MetricDoor(address, project),
+        RedisDoor(redis),
     )

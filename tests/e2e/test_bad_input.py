@@ -26,7 +26,7 @@ TYPED = {
     "unknown revision": (("rollback", "gateway", "--to", "x-1"), "no revision 'x-1'", "xgw revisions gateway"),
     "step of apply": (("phase1", "apply", "--only", "1.77"), "phase 1 has no step '1.77'", "did you mean 1.7?"),
     "step of plan": (("phase1", "plan", "--skip", "9"), "phase 1 has no step '9'", "xgw phase1 plan"),
-    "step of validate": (("phase1", "validate", "--only", "x"), "phase 1 has no step 'x'", "1.1, 1.2, 1.7"),
+    "step of validate": (("phase1", "validate", "--only", "x"), "phase 1 has no step 'x'", "1.1, 1.2, 1.3"),
     "step of rollback": (("phase1", "rollback", "--only", "2.1"), "phase 1 has no step '2.1'", "did you mean 1.1?"),
     "run of history": (("history", "show", "4711"), "there is no run 4711", "xgw history"),
     "words of history": (("history", "tell"), "history tell is not a command", "xgw history show 3"),

@@ -3,13 +3,14 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers.place import Place
+from xgw.plan.phase1 import PHASE1
 
 pytestmark = pytest.mark.e2e
 
 SCENES = (
     "$ xgw phase1 plan",
     "$ xgw phase1 apply",
-    "No changes. 5 of 5 steps already hold.",
+    f"No changes. {len(PHASE1.steps)} of {len(PHASE1.steps)} steps already hold.",
     "$ xgw phase1 validate",
     "Caught before it got traffic. Meanwhile 300 requests to the live gateway: 0 failed.",
     "$ xgw rollback gateway\n",

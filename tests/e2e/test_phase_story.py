@@ -8,10 +8,12 @@ import pytest
 
 from tests.helpers.place import Done, Place
 from xgw.errors import ExitCode
+from xgw.plan.phase1 import PHASE1
 
 pytestmark = pytest.mark.e2e
 
-STEPS = ("1.1", "1.2", "1.7", "1.8", "1.9")
+STEPS = tuple(step.id for step in PHASE1.steps)
+READINGS = sum(len(step.probes) for step in PHASE1.steps)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def test_every_probe_fails_on_the_baseline_with_exit_3(story: Story) -> None:
     assert story.measured_before.code == ExitCode.MISSED
     assert outcomes(story.measured_before) == dict.fromkeys(STEPS, "rejected")
     found = readings(story.measured_before)
-    assert len(found) == 10
+    assert len(found) == READINGS
     assert [reading for reading in found if reading[1] != "failed"] == []
     assert '"message": "step 1.1: the requirement does not hold"' in story.measured_before.err
 
@@ -88,7 +90,7 @@ def test_apply_validates_every_step_candidate_and_live(story: Story) -> None:
     assert story.applied.code == ExitCode.OK, story.applied.err
     assert outcomes(story.applied) == dict.fromkeys(STEPS, "validated")
     where = [e["where"] for step in story.applied.data["steps"] for e in step["evidence"]]
-    assert (where.count("candidate"), where.count("live")) == (10, 10)
+    assert (where.count("candidate"), where.count("live")) == (READINGS, READINGS)
     assert {verdict for _, verdict in readings(story.applied)} == {"passed"}
     assert story.state_applied != story.before
 
@@ -96,7 +98,7 @@ def test_apply_validates_every_step_candidate_and_live(story: Story) -> None:
 def test_every_probe_passes_after_apply_with_exit_0(story: Story) -> None:
     assert story.measured_after.code == ExitCode.OK, story.measured_after.err
     assert outcomes(story.measured_after) == dict.fromkeys(STEPS, "validated")
-    assert len(readings(story.measured_after)) == 10
+    assert len(readings(story.measured_after)) == READINGS
     assert {verdict for _, verdict in readings(story.measured_after)} == {"passed"}
 
 

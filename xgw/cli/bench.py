@@ -93,6 +93,6 @@ def _local(invocation: Invocation, writable: bool) -> Opened:
     endpoint = lifecycle.ensure_up(settings.home)
     here = replace(settings, region=endpoint.region)
     return Opened(
-        connect(here, project=endpoint.project, label="local", endpoint=endpoint.grpc, writable=writable),
+        connect(here, project=endpoint.project, label="local", endpoint=endpoint.grpc, writable=writable, redis=endpoint.redis),
         None,  # type: ignore[arg-type]
     )

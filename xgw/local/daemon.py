@@ -22,9 +22,11 @@ from xgw.local.in_flight import InFlight
 from xgw.local.log_store import FileLogStore
 from xgw.local.metric_store import FileMetricStore
 from xgw.local.models import State
+from xgw.local.network import with_redis
 from xgw.local.server import ApiServer, restore, serve_apis
 from xgw.local.slot import Timing, timing_from_environment
 from xgw.local.supervisor import Supervisor
+from xgw.local.valkey import Valkey
 
 log = logging.getLogger("xgw.local")
 GRACE_S = 9.0
@@ -97,8 +99,16 @@ async def _start(home: Path, created: float, stack: AsyncExitStack) -> files.Loc
     stack.callback(metrics.close)
     in_flight = InFlight()
     timing = timing_from_environment()
+    valkey = Valkey(root / "valkey")
+    stack.push_async_callback(valkey.stop)
+    await valkey.start()
     supervisor = Supervisor(
-        files.instances(home), logs, metrics, in_flight, timing=Timing(timing.startup, min(timing.grace, GRACE_S))
+        files.instances(home),
+        logs,
+        metrics,
+        in_flight,
+        timing=Timing(timing.startup, min(timing.grace, GRACE_S)),
+        network=with_redis(valkey.address),
     )
     stack.push_async_callback(supervisor.close)
     door = FrontDoor(root / "ports.json", supervisor.place, in_flight, metrics)
@@ -110,14 +120,14 @@ async def _start(home: Path, created: float, stack: AsyncExitStack) -> files.Loc
     data = root / "data"
     data.mkdir(exist_ok=True)
     await deploy_baseline(server, home=data)
-    endpoint = _endpoint(state, server, created)
+    endpoint = _endpoint(state, server, created, valkey.address)
     control = Control(lambda: _told(endpoint, server, supervisor, door))
     await control.serve()
     stack.push_async_callback(control.close)
     return files.LocalEndpoint(**{**vars(endpoint), "control": control.url})
 
 
-def _endpoint(state: State, server: ApiServer, created: float) -> files.LocalEndpoint:
+def _endpoint(state: State, server: ApiServer, created: float, redis: str) -> files.LocalEndpoint:
     return files.LocalEndpoint(
         grpc=f"127.0.0.1:{server.port}",
         control="",
@@ -126,6 +136,7 @@ def _endpoint(state: State, server: ApiServer, created: float) -> files.LocalEnd
         pid=os.getpid(),
         created=created,
         since=datetime.now(UTC).isoformat(timespec="seconds"),
+        redis=redis,
     )
 
 

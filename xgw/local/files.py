@@ -23,7 +23,7 @@ from typing import Any
 @dataclass(frozen=True)
 class LocalEndpoint:
     """Where a running local target answers. `created` is the daemon's creation time (xgw.local.leftovers.stamp):
-    with it a pid that was given to another process is told apart."""
+    with it a pid that was given to another process is told apart. `redis` is the embedded Redis' "host:port"."""
 
     grpc: str
     control: str
@@ -32,6 +32,7 @@ class LocalEndpoint:
     pid: int
     created: float = 0.0
     since: str = ""
+    redis: str = ""
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,15 @@ def platform_environment(spec: RevisionSpec, port: int) -> dict[str, str]:
 
 
 async def launch(
-    slot: Slot, directory: Path, used_ports: set[int], startup_s: float, each: Callable[[Line], None]
+    slot: Slot,
+    own: Mapping[str, str],
+    directory: Path,
+    used_ports: set[int],
+    startup_s: float,
+    each: Callable[[Line], None],
 ) -> Heard:
-    """Start a process for the slot and wait until it listens; it stands in `slot.process` from its first moment.
+    """Start a process for the slot and wait until it listens; it stands in `slot.process` from its first moment. `own` is
+    the revision's environment.
 
     Nobody can reserve a port for another process, so the port is checked instead: when somebody else turns out to
     listen there, or took it before the process did, the process is ended and gets another one.
@@ -53,7 +59,7 @@ async def launch(
         port = ports.pick(used_ports)
         used_ports.add(port)
         try:
-            env = environment(slot.spec.env, platform_environment(slot.spec, port))
+            env = environment(own, platform_environment(slot.spec, port))
             slot.process = await spawn(slot.program, env, port, directory, each)
             slot.ended.clear()
             leftovers.note(directory, slot.spec.name, leftovers.Noted(slot.process.pid, slot.process.created))

@@ -20,6 +20,7 @@ from xgw.local.in_flight import InFlight
 from xgw.local.instances import CONTAINER_MISSING, HEALTH_CHECK_CONTAINER_ERROR, RevisionSpec, StartResult
 from xgw.local.launch import Heard, end_now, launch, no_room, why_not_ready
 from xgw.local.log_lines import Line
+from xgw.local.network import Network, with_redis
 from xgw.local.process import Process, process_groups
 from xgw.local.slot import Place, Running, Slot, State, Timing, timing_from_environment
 from xgw.local.stores import LogStore, MetricStore
@@ -46,6 +47,7 @@ class Supervisor:
         *,
         timing: Timing | None = None,
         resolve_image: Resolve = resolve,
+        network: Network = with_redis(""),  # noqa: B008  a function, and always the same
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
@@ -54,6 +56,7 @@ class Supervisor:
         self._in_flight = in_flight
         self._timing = timing or timing_from_environment()
         self._resolve = resolve_image
+        self._network = network
         self._slots: dict[str, Slot] = {}
         self._ports: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -149,7 +152,8 @@ class Supervisor:
     async def _launch(self, slot: Slot) -> str:
         """Start a process for the slot; "" when it listens, else why not, with nothing left running."""
         try:
-            heard = await launch(slot, self._directory, self._ports, self._timing.startup, self._storing(slot))
+            env = self._network(slot.spec)
+            heard = await launch(slot, env, self._directory, self._ports, self._timing.startup, self._storing(slot))
         except OSError as error:
             return no_room(slot.spec, error)
         assert slot.process is not None

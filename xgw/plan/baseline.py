@@ -1,7 +1,8 @@
 """The plan document's "current" state of the four services, as data.
 
 The embedded target deploys this first, so that each step is a visible change with a real before and after.
-Sources: plan document, "Critical Findings" (memory), 1.7 (stack traces), 1.8 (localhost origins), 1.9 (debug, plain text logs).
+Sources: plan document, "Critical Findings" (memory), 1.3 (a second Redis client), 1.5 (no timeouts, no breaker), 1.7
+(stack traces), 1.8 (localhost origins), 1.9 (debug, plain text logs).
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ DEFAULT_NAMES: Mapping[str, str] = MappingProxyType(
 )
 """The services of the plan document by role; `xgw.toml` may name others."""
 
+REDIS_ADDRESS = "10.0.0.3:6379"
+"""The plan's Memorystore instance (2.1): an address inside the VPC, reachable only from there."""
+
 _LOGGING_NOW = {"env.LOG_LEVEL": "debug", "env.LOG_FORMAT": "text", "env.LOG_SAMPLE_RATE": "1"}
+_LATE_PATHS = {"env.DIAGNOSTICS": "on"}
+"""No state of the plan's: what the probe of step 1.5 measures deadlines with, on the embedded target."""
 
 BASELINE: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -32,10 +38,16 @@ BASELINE: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "env.CORS_ALLOWED_ORIGINS": (
                 "http://localhost:3000,http://localhost:5173,https://*.xynergy.com,https://xynergy-platform.com"
             ),
+            "env.REDIS_URL": f"redis://{REDIS_ADDRESS}",
+            "env.REDIS_SHARED_CLIENT": "off",
+            "env.RATE_LIMIT_TRUSTED_HOPS": "1",
+            "env.UPSTREAM_TIMEOUT": "off",
+            "env.BREAKER": "off",
+            **_LATE_PATHS,
             **_LOGGING_NOW,
         },
-        SLACK: {"memory": "512Mi", "cpu": "1", **_LOGGING_NOW},
-        GMAIL: {"memory": "512Mi", "cpu": "1", **_LOGGING_NOW},
+        SLACK: {"memory": "512Mi", "cpu": "1", **_LATE_PATHS, **_LOGGING_NOW},
+        GMAIL: {"memory": "512Mi", "cpu": "1", **_LATE_PATHS, **_LOGGING_NOW},
         CRM: {"memory": "512Mi", "cpu": "1", **_LOGGING_NOW},
     }
 )

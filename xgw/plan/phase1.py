@@ -10,6 +10,8 @@ from xgw.plan.model import CRM, GATEWAY, GMAIL, ROLES, SLACK, Claim, Phase, Step
 from xgw.probes.http import errors_say_nothing_inner, only_listed_origins
 from xgw.probes.logs import logs_are_structured_and_sampled
 from xgw.probes.memory import memory_fits
+from xgw.probes.redis import one_redis_client
+from xgw.probes.timeouts import requests_end_in_time
 
 PRODUCTION_ORIGINS = "https://xynergyos.clearforgetech.com,https://xynergy-platform.com,https://*.xynergy.com"
 
@@ -34,6 +36,23 @@ PHASE1 = Phase(
             probes=tuple(memory_fits(role) for role in (GMAIL, SLACK, CRM)),
             requirements=("DEP-1", "PERF-3"),
             claim=Claim("$50-100 a month per service; the price list says $1.64 per always-on instance"),
+        ),
+        Step(
+            "1.3",
+            "One Redis client",
+            changes=(ServiceSpec(GATEWAY, env={"REDIS_SHARED_CLIENT": "on"}),),
+            probes=(one_redis_client(GATEWAY),),
+            requirements=("FR-5",),
+            claim=Claim("about 50Mi of memory per gateway instance"),
+        ),
+        Step(
+            "1.5",
+            "HTTP request timeouts and breaker",
+            changes=(
+                ServiceSpec(GATEWAY, env={"UPSTREAM_TIMEOUT": "30", "UPSTREAM_TIMEOUT_LONG": "120", "BREAKER": "on"}),
+            ),
+            probes=(requests_end_in_time(GATEWAY),),
+            requirements=("SR-2",),
         ),
         Step(
             "1.7",

@@ -1,0 +1,74 @@
+"""FR-5: every instance of the gateway has one Redis client for everything (plan 1.3), as Redis itself counts them.
+
+Each client names its connections REVISION/PURPOSE/INSTANCE (CLIENT SETNAME). Two purposes of one instance are two clients:
+two pools, two reconnects, two views of whether Redis is there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import httpx
+
+from xgw.errors import Unreachable
+from xgw.plan.model import Probe, Reading, Subject, Verdict
+
+if TYPE_CHECKING:
+    from xgw.cloud.redis import RedisClient
+
+WAIT_S = 5.0
+"""How long an instance may take to connect after it has started to answer."""
+SETTLE_S = 0.5
+"""A second client may connect a moment after the first."""
+
+
+def one_redis_client(role: str) -> Probe:
+    """Every instance of the revision that is connected to Redis is connected as one client."""
+
+    def measure(subject: Subject) -> Reading:
+        expected = "1 client an instance"
+        revision = subject.revisions[role]
+        try:
+            httpx.get(f"{subject.urls[role].rstrip('/')}/health", timeout=10.0)  # so that there is an instance
+            instances = _connected(subject, revision)
+        except httpx.HTTPError as error:
+            return Reading(expected, f"the service does not answer ({type(error).__name__})", Verdict.INCONCLUSIVE)
+        except Unreachable as error:
+            return Reading(
+                expected, f"{error.message} ({error.cause})" if error.cause else error.message, Verdict.INCONCLUSIVE
+            )
+        if not instances:
+            return Reading(expected, f"no instance of {revision} is connected to Redis", Verdict.INCONCLUSIVE)
+        most = max(len(purposes) for purposes in instances.values())
+        connections = sum(sum(purposes.values()) for purposes in instances.values())
+        named = ", ".join(sorted({purpose for purposes in instances.values() for purpose in purposes}))
+        measured = f"{most} ({named}) on {len(instances)} instance{'s' if len(instances) > 1 else ''}"
+        numbers = {"clients": most, "instances": len(instances), "connections": connections}
+        return Reading(expected, measured, Verdict.PASSED if most == 1 else Verdict.FAILED, numbers)
+
+    return Probe("one Redis client", measure)
+
+
+def _connected(subject: Subject, revision: str) -> dict[str, Counter[str]]:
+    """Instance -> purposes of its connections, once somebody is connected and had time to connect again."""
+    end = time.monotonic() + WAIT_S
+    while not (found := by_instance(subject.target.redis.clients(), revision)) and time.monotonic() < end:
+        time.sleep(0.1)
+    if found:
+        time.sleep(SETTLE_S)
+        found = by_instance(subject.target.redis.clients(), revision)
+    return found
+
+
+def by_instance(clients: Iterable[RedisClient], revision: str) -> dict[str, Counter[str]]:
+    """Instance -> purpose -> connections, of the clients that say they belong to the revision."""
+    found: dict[str, Counter[str]] = {}
+    for client in clients:
+        owner, _, rest = client.name.partition("/")
+        purpose, _, instance = rest.partition("/")
+        if owner == revision and purpose and instance:
+            found.setdefault(instance, Counter())[purpose] += 1
+    return found
