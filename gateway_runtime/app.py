@@ -89,4 +89,4 @@ def role_of(settings: Settings, metrics: Metrics, parts: Mapping[str, Part]) -> 
         return crm(settings)
     from gateway_runtime.roles.sample import sample
 
-    return sample(settings.role)
+    return sample(settings.role, diagnostics=settings.diagnostics == "on")

@@ -9,6 +9,7 @@ from gateway_runtime.app import Role
 from gateway_runtime.asgi import JSON, Handler, Request, Response
 from gateway_runtime.metrics import CONTENT_TYPE, Labels, Metrics
 from gateway_runtime.operator import Operator
+from gateway_runtime.roles.diagnostics import PREFIX
 from gateway_runtime.roles.health import NO_STORE, Deep, Part, live
 from gateway_runtime.routes import ANY, READ, Route
 from gateway_runtime.settings import Settings
@@ -19,10 +20,12 @@ from gateway_runtime.upstream.deadlines import Deadlines
 from gateway_runtime.upstream.forward import Forward
 from gateway_runtime.upstream.guard import Meters, Upstream
 from gateway_runtime.upstream.retry import RetryBudget, RetryPolicy
-from gateway_runtime.upstream.settings import UPSTREAMS
+from gateway_runtime.upstream.settings import UPSTREAMS, RouteRow
 
 __all__ = ["gateway", "live"]
 
+LATE = (RouteRow("slack", PREFIX, "", 0.0),)
+"""With DIAGNOSTICS=on: what the probe of plan 1.5 measures deadlines with."""
 STATE_NUMBERS = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 
 
@@ -41,22 +44,17 @@ def gateway(settings: Settings, metrics: Metrics, parts: Mapping[str, Part] | No
             if upstream is not None:
                 upstream.client.close()
 
+    def forward(row: RouteRow) -> Forward:
+        return Forward(row.upstream, upstreams[row.upstream], strip=row.strip, deadlines=deadlines, seconds=row.seconds)
+
     return Role(
         routes=(
             Route(READ, "/health", live, public=True),
             Route(READ, "/health/deep", Deep(upstreams, deadlines, operator, parts or {}), public=True),
             Route(READ, "/metrics", numbers(metrics, operator), public=True),  # it asks for the operator's own token
             Route(READ, "/openapi.json", description(), public=True),
-            *(
-                Route(
-                    ANY,
-                    row.pattern,
-                    Forward(
-                        row.upstream, upstreams[row.upstream], strip=row.strip, deadlines=deadlines, seconds=row.seconds
-                    ),
-                )
-                for row in settings.routes.rows
-            ),
+            *(Route(ANY, row.pattern, forward(row)) for row in settings.routes.rows),
+            *(Route(READ, row.pattern, forward(row), public=True) for row in LATE if settings.diagnostics == "on"),
         ),
         stop=stop,
     )

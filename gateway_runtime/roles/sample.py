@@ -6,6 +6,7 @@ import json
 
 from gateway_runtime.app import Role
 from gateway_runtime.asgi import JSON, Handler, Request, Response
+from gateway_runtime.roles.diagnostics import paths as late
 from gateway_runtime.routes import READ, Route
 
 ANSWERS = {
@@ -14,11 +15,15 @@ ANSWERS = {
 }
 
 
-def sample(role: str) -> Role:
-    """The role `slack` or `gmail`."""
+def sample(role: str, *, diagnostics: bool = False) -> Role:
+    """The role `slack` or `gmail`; with `diagnostics` also paths that answer late on purpose."""
     path, answer = ANSWERS[role]
     return Role(
-        routes=(Route(READ, "/health", _says({"status": "healthy"}), public=True), Route(READ, path, _says(answer)))
+        routes=(
+            Route(READ, "/health", _says({"status": "healthy"}), public=True),
+            Route(READ, path, _says(answer)),
+            *(late() if diagnostics else ()),
+        )
     )
 
 

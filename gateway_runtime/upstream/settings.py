@@ -17,7 +17,7 @@ OFF = math.inf
 
 _PATH = r"(?:/[A-Za-z0-9._~-]+)+"
 _ROUTE = re.compile(rf"({'|'.join(UPSTREAMS)}):({_PATH})(?::({_PATH}))?(?:@([0-9]{{1,4}}(?:\.[0-9]{{1,3}})?))?")
-_TAKEN = ("/health", "/metrics", "/openapi.json")
+_TAKEN = ("/health", "/metrics", "/openapi.json", "/diagnostics")
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,7 @@ ROWS: tuple[Setting, ...] = (
         "DIAGNOSTICS",
         one_of("on", "off"),
         "on off",
-        "`on` gives the roles slack and gmail paths that answer late on purpose, for measuring deadlines. Not for production.",
+        "`on` opens paths that answer late on purpose, without a token: `/delay` of slack and gmail, `/diagnostics/slack/` of the "
+        "gateway. For measuring deadlines, not for production.",
     ),
 )
