@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
         if self._state == HEAD:
             size = len(data)
             # The usual case: one read, one whole head.
-            if not self._buffer and size == data.find(b"\r\n\r\n") + 4 <= self._head_bytes and data[0] != _CR:
+            if not self._buffer and 3 < size == data.find(b"\r\n\r\n") + 4 <= self._head_bytes and data[0] != _CR:
                 self._begin(data)
             else:
                 self._buffer += data
