@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Literal
 
+from xgw.at_once import at_once
 from xgw.errors import Conflict, XgwError
 from xgw.plan.model import Delta, Evidence, Probe, Reading, Step, Subject, Verdict, now
 from xgw.resources import Service
@@ -20,12 +21,10 @@ def measure(
 ) -> Iterable[Evidence]:
     """Read every probe of `step`, all at once, in the step's order. A probe that cannot measure is errored, never passed."""
     subject = look(target, step, where, fresh)
-    with ThreadPoolExecutor(max_workers=max(len(step.probes), 1)) as pool:
-        readings = pool.map(lambda probe: _read(probe, subject), step.probes)
-        for probe, reading in zip(step.probes, readings, strict=True):
-            yield Evidence(
-                probe.name, reading.expected, reading.measured, reading.verdict, where, now(), reading.numbers
-            )
+    readings = at_once([partial(_read, probe, subject) for probe in step.probes])
+    for probe, done in zip(step.probes, readings, strict=True):
+        reading = done.result()
+        yield Evidence(probe.name, reading.expected, reading.measured, reading.verdict, where, now(), reading.numbers)
 
 
 def look(target: Target, step: Step, where: Literal["candidate", "live"], fresh: Sequence[Delta]) -> Subject:

@@ -6,11 +6,12 @@ Every stage records before it acts where the ledger's MOVES ask for it, and can 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from xgw import faults
+from xgw.at_once import at_once
 from xgw.errors import Conflict, Refused
 from xgw.ledger import Ledger
 from xgw.measuring import GRAVITY, measure
@@ -163,11 +164,8 @@ def _end_without_proof(job: Job, verdict: Verdict) -> None:
 
 def _each(pairs: Sequence[tuple[Change, Delta]], act: Callable[..., None]) -> None:
     """Act on all services at once; the first fault is raised when all have ended."""
-    if not pairs:
-        return
-    with ThreadPoolExecutor(max_workers=len(pairs)) as pool:
-        for done in [pool.submit(act, change, delta) for change, delta in pairs]:
-            done.result()
+    for done in list(at_once([partial(act, change, delta) for change, delta in pairs])):
+        done.result()
 
 
 def probe(job: Job, where: Literal["candidate", "live"], fresh: Sequence[Delta] = ()) -> Verdict:

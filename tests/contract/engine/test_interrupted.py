@@ -1,0 +1,34 @@
+"""A run that somebody stops for good while it measures."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from tests.helpers.engine import Engine
+from xgw.changes.service import ServiceSpec
+from xgw.plan.model import GATEWAY, Phase, Probe, Reading, Step, Subject, Verdict
+
+
+def test_an_interrupt_does_not_wait_for_the_slowest_probe_and_the_ledger_says_so(engine: Engine):
+    done = threading.Event()
+
+    def slow(_: Subject) -> Reading:
+        done.wait(20)
+        return Reading("x", "y", Verdict.PASSED)
+
+    step = Step("1.1", "Slow", (ServiceSpec(GATEWAY, env={"MODE": "strict"}),), (Probe("slow", slow),), ())
+    alone = Engine(engine.target, engine.home, Phase(1, "Test", (step,)))
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        alone.apply()
+    assert time.monotonic() - began < 10
+    done.set()
+    assert alone.states() == {"1.1": "applied"}
+    ends = alone.ledger().records(target=alone.target.id, kind="run-end")
+    assert [end.body["exit"] for end in ends] == [130]
