@@ -6,6 +6,7 @@ from gateway_runtime.asgi import Handler
 from gateway_runtime.cache.counts import Counts
 from gateway_runtime.cache.flight import Flights
 from gateway_runtime.cache.layer import Cache, Limits
+from gateway_runtime.cache.policy import Way
 from gateway_runtime.cache.store import Store
 from gateway_runtime.metrics import Metrics
 from gateway_runtime.settings import Settings
@@ -32,7 +33,9 @@ class Caching:
         if not self._on:
             return inner
         settings = self._settings
-        limits = Limits(settings.environment.encode(), settings.cache_longest, settings.cache_routes)
+        rows = sorted(settings.routes.rows, key=lambda row: len(row.pattern), reverse=True)
+        ways = tuple(Way(row.pattern.removesuffix("/*"), row.strip, row.upstream) for row in rows)
+        limits = Limits(settings.environment.encode(), settings.cache_longest, ways, settings.cache_routes)
         flights = Flights(self.store, patience=settings.upstream_timeout)
         return Cache(inner, self.store, flights, limits, self._counts)
 

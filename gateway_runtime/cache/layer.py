@@ -28,12 +28,11 @@ from gateway_runtime.cache.directives import Directives, directives, vary
 from gateway_runtime.cache.entry import Entry
 from gateway_runtime.cache.flight import FAILURE_SECONDS, PASS_SECONDS, PASSED, Flight, Flights
 from gateway_runtime.cache.key import ALWAYS, Question, selected, variant
-from gateway_runtime.cache.policy import Policies, Policy, collection_for, collection_of, policy_for
+from gateway_runtime.cache.policy import Policies, Policy, Way, collection_for, collection_of, policy_for, way_of
 from gateway_runtime.cache.rules import LIVE, Terms, Use, initial_age, serves_errors, terms_of, use_of
 from gateway_runtime.cache.store import Collection, Store
 from gateway_runtime.errors import Problem
 
-UNDER = "/api/"
 WRITES = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 ROUNDS = 8
 """How often a request looks again after waiting for others before it goes on its own."""
@@ -72,6 +71,7 @@ class Limits:
 
     space: bytes
     longest: float
+    ways: tuple[Way, ...]
     policies: Policies = field(default_factory=Policies)
 
 
@@ -92,11 +92,12 @@ class Cache:
 
     async def __call__(self, request: Request) -> Response:
         path = request.path
-        if not path.startswith(UNDER):
+        way = way_of(self._limits.ways, path)
+        if way is None:
             return await self._inner(request)
         if request.method in WRITES:
-            return await self._write(request, path)
-        search = self._search(request, path)
+            return await self._write(request, path, way)
+        search = self._search(request, path, way)
         if search is None or self._flights.passes(search.primary):
             return self._told(request, await self._inner(request), "bypass")
         for _ in range(ROUNDS):
@@ -114,7 +115,7 @@ class Cache:
         return self._told(request, await self._inner(request), "miss" if request.method == "HEAD" else "bypass")
 
     # -- looking ------------------------------------------------------------------------------------------------------
-    def _search(self, request: Request, path: str) -> Search | None:
+    def _search(self, request: Request, path: str, way: Way) -> Search | None:
         """What to look for; None when the cache has nothing to do with the request."""
         asked = directives(request.headers)
         if request.method not in ("GET", "HEAD") or asked.has("no-store") or request.has_body or asked.broken:
@@ -133,14 +134,14 @@ class Cache:
             space=self._limits.space,
             tenant=tenant,
             user=identity.user.encode() if identity and not shared else None,
-            service=path.split("/", 4)[3].encode("ascii") if path.count("/") > 2 else b"",
+            service=way.upstream.encode("ascii"),
             method=b"GET",
             path=path.encode("ascii"),
             query=request.query,
             fields=selected(request.headers, ALWAYS),
         )
         primary = question.key()
-        collection = Collection(tenant, collection_for(policy, path))
+        collection = Collection(tenant, collection_for(policy, path, way.base))
         return Search(primary, collection, policy, asked)
 
     async def _find(self, request: Request, search: Search) -> None:
@@ -308,7 +309,7 @@ class Cache:
                 done()
 
     # -- writing ------------------------------------------------------------------------------------------------------
-    async def _write(self, request: Request, path: str) -> Response:
+    async def _write(self, request: Request, path: str, way: Way) -> Response:
         """A write makes its collection out of date. Only an answer of 4xx says that nothing was written."""
         written = True
         try:
@@ -319,12 +320,12 @@ class Cache:
             raise
         finally:
             if written:
-                await self._outdate(request, path)
+                await self._outdate(request, path, way)
         return self._told(request, response, "bypass")
 
-    async def _outdate(self, request: Request, path: str) -> None:
+    async def _outdate(self, request: Request, path: str, way: Way) -> None:
         tenant = request.identity.tenant.encode() if request.identity else None
         policy = policy_for(self._limits.policies, path)
-        for each in sorted({collection_for(policy, path), collection_of(path)}):
+        for each in sorted({collection_for(policy, path, way.base), collection_of(path, way.base)}):
             await self._store.invalidate(Collection(tenant, each))
         self._counts.invalidated.add()

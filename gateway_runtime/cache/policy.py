@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 Scope = Literal["user", "tenant"]
-COLLECTION_DEPTH = 4
-"""Segments of a path that name a collection where no row does: /api/v2/crm/contacts."""
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+:@-]+)+")
 _SECONDS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,3})?")
@@ -81,13 +79,31 @@ def policy_for(policies: Policies, path: str) -> Policy | None:
     return None
 
 
-def collection_of(path: str) -> str:
-    """The collection a write to a path makes out of date; "" when the path stands above collections: all of them."""
-    parts = path.rstrip("/").split("/", COLLECTION_DEPTH + 1)
-    return "/".join(parts[: COLLECTION_DEPTH + 1]) if len(parts) > COLLECTION_DEPTH else ""
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A route to an upstream: what lies below `prefix` goes there without `base`."""
+
+    prefix: str
+    base: str
+    upstream: str
 
 
-def collection_for(policy: Policy | None, path: str) -> str:
+def way_of(ways: Sequence[Way], path: str) -> Way | None:
+    """The route of a path; None when it does not leave the gateway."""
+    for way in ways:
+        if path.startswith(way.prefix) and path[len(way.prefix) : len(way.prefix) + 1] in ("", "/"):
+            return way
+    return None
+
+
+def collection_of(path: str, base: str) -> str:
+    """The collection a write to a path makes out of date: the route's base and one segment, /api/v2/crm/contacts. "" when
+    the path stands above collections: all of them."""
+    segment = path[len(base) :].split("/", 2)[1:2]
+    return f"{base}/{segment[0]}" if segment and segment[0] else ""
+
+
+def collection_for(policy: Policy | None, path: str, base: str) -> str:
     """The collection an answer belongs to: its path's, or the wider one that the row of its path names."""
-    own = collection_of(path) or path.rstrip("/")
+    own = collection_of(path, base) or base
     return policy.path if policy is not None and len(policy.path) < len(own) else own

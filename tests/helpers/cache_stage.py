@@ -17,7 +17,7 @@ from gateway_runtime.auth.identity import Identity
 from gateway_runtime.cache.counts import Counts
 from gateway_runtime.cache.flight import Flights
 from gateway_runtime.cache.layer import Cache, Limits
-from gateway_runtime.cache.policy import Policies
+from gateway_runtime.cache.policy import Policies, Way
 from gateway_runtime.cache.store import Store
 from gateway_runtime.metrics import Metrics
 from gateway_runtime.shared.client import Shared
@@ -167,7 +167,8 @@ class Instance:
         policies = Policies.parse(routes) if routes else Policies()
         self.metrics = Metrics()
         self.counts = Counts(self.metrics, self.store)
-        limits = Limits(b"test", longest, policies)
+        ways = tuple(Way(f"/api/v2/{name}", f"/api/v2/{name}", name) for name in ("crm", "slack", "gmail"))
+        limits = Limits(b"test", longest, ways, policies)
         self.cache = Cache(origin, self.store, Flights(self.store, patience=10), limits, self.counts)
 
     async def ask(
