@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from xgw import faults
 from xgw.changes.service import new_revision_name
-from xgw.errors import NotFound, Refused
-from xgw.ledger import Attempt, Ledger, who
+from xgw.errors import Conflict, NotFound, Refused
+from xgw.ledger import OPEN, Attempt, Ledger, who
 from xgw.load.generator import drive
 from xgw.planning import deltas_of
 from xgw.resources import LATEST, Revision, Service, Share, same
@@ -97,8 +97,17 @@ def _ask(url: str) -> int:
 
 
 def release(target: Target, ledger: Ledger, role: str, *, command: str) -> Service:
-    """Give the traffic back to "latest". Raises Refused when the latest revision is not ready."""
+    """Give the traffic back to "latest". Raises Refused when the latest revision is not ready, and Conflict when it is the
+    candidate of an unfinished step: that gets traffic when it is proven, not before."""
     service = target.service(role)
+    for attempt in ledger.latest(target.id).values():
+        candidates = {delta.revision for delta in deltas_of(attempt) if delta.role == role}
+        if attempt.state in OPEN and service.latest_created in candidates:
+            raise Conflict(
+                f"{service.latest_created} is not proven: run {attempt.run} left step {attempt.step} {attempt.state}",
+                cause="to release the service would give it all the traffic",
+                fix=f"finish the step: xgw phase{attempt.step[0]} apply   or put it back: xgw rollback --run {attempt.run}",
+            )
     if service.latest_ready != service.latest_created:
         raise Refused(
             f"the latest revision of {service.name} is not ready",

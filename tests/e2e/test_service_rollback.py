@@ -169,6 +169,23 @@ def test_killed_here_a_release_is_finished_by_the_same_command(
     assert place.look("revisions", "gateway")[0]["traffic"] == "100%"
 
 
+def test_a_release_gives_no_traffic_to_the_candidate_of_an_unfinished_step(
+    place: Place, start: tuple[str, str]
+) -> None:
+    if place.step("1.7") == "validated":
+        place.text("phase1", "rollback")
+    serving = place.serving()
+    assert place.run(*APPLY, fault="applied-recorded:crash").code == -signal.SIGKILL
+    place.run("phase1", "apply", "--only", "1.8").assert_told(ExitCode.CONFLICT, "step 1.8", "pinned")
+    told = place.run(*RELEASE)
+    told.assert_told(
+        ExitCode.CONFLICT, "is not proven", "left step 1.7 applied", "xgw phase1 apply", "xgw rollback --run"
+    )
+    assert place.serving() == serving
+    place.ok(*APPLY)
+    assert place.step("1.7") == "validated"
+
+
 def test_a_revision_that_does_not_exist_is_refused(
     place: Place, applied: tuple[str, str], before_and_after: Callable[[], tuple[object, ...]]
 ) -> None:
