@@ -28,6 +28,7 @@ READING = [
     ("revisions", "gateway"),
     ("revisions", "crm-engine"),
     ("state",),
+    ("logs", "gateway"),
     ("unlock",),
     ("rollback", "gateway", "--dry-run"),
     ("rollback", "--run", "1", "--dry-run"),

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 
+import psutil
 import pytest
 
 from tests.helpers.place import TARGET, Place
@@ -26,6 +27,18 @@ def _put_back(place: Place) -> Iterator[None]:
     place.text("phase1", "rollback")
     yield
     assert lock.holder(place.home, TARGET) is None
+
+
+@contextlib.contextmanager
+def held_up(place: Place) -> Iterator[subprocess.Popen[str]]:
+    """An apply that holds the lock and stands still, alive, until the block ends; then it goes on to its end."""
+    with in_flight(place) as running:
+        psutil.Process(running.pid).suspend()
+        try:
+            yield running
+            assert running.poll() is None
+        finally:
+            psutil.Process(running.pid).resume()
 
 
 @contextlib.contextmanager
@@ -50,9 +63,8 @@ def wait(until: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("second", [APPLY, ("phase1", "rollback"), ("rollback", "gateway"), ("phase1", "validate")])
 def test_the_second_is_told_who_is_at_it_and_changes_nothing(place: Place, second: tuple[str, ...]) -> None:
-    with in_flight(place) as first:
+    with held_up(place) as first:
         told = place.run(*second)
-        assert first.poll() is None, "the first ended too early for this to say anything"
         told.assert_told(
             ExitCode.CONFLICT,
             "is working on this target: phase1 apply",
@@ -66,9 +78,8 @@ def test_the_second_is_told_who_is_at_it_and_changes_nothing(place: Place, secon
 
 
 def test_those_who_only_read_are_not_held_up(place: Place) -> None:
-    with in_flight(place) as first:
+    with held_up(place) as first:
         assert place.run("phase1", "plan").code == ExitCode.OK
-        assert first.poll() is None
     assert first.returncode == ExitCode.OK
 
 
@@ -91,7 +102,7 @@ def test_unlock_removes_a_lock_of_the_dead_and_says_when_there_is_none(place: Pl
 
 
 def test_a_lock_of_the_living_is_broken_only_by_force(place: Place) -> None:
-    with in_flight(place) as first:
+    with held_up(place) as first:
         place.run("unlock").assert_told(ExitCode.CONFLICT, "is alive")
         assert place.json("unlock", "--force") == {"removed": True}
         taken = place.records(kind="lock")[-1].body
