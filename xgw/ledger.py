@@ -121,7 +121,8 @@ class Ledger:
         """Open or create the ledger at `path`. Raises LedgerFault when it is newer, torn, edited or not writable."""
         self.path = path
         with _as_ledger_fault(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.touch(mode=0o600)  # values of variables are in it; SQLite gives its side files the same mode
             self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
             _switch_to_wal(self._db)
             self._db.execute("PRAGMA synchronous=FULL")

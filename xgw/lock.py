@@ -120,7 +120,7 @@ def _started(pid: int) -> float:
 def _guarded(path: Path) -> Iterator[None]:
     """The lock file is only read and written while holding its guard, so that two takers cannot both win."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(path.with_suffix(".guard"), "a") as guard:
             fcntl.flock(guard, fcntl.LOCK_EX)
             yield

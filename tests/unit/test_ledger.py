@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sqlite3
 from pathlib import Path
 
@@ -194,3 +195,15 @@ def test_a_role_that_a_rollback_undid_is_left_out_of_what_the_attempt_wrote(tmp_
     attempt = walk(ledger, "intended", "applied")
     ledger.append("undone", target=TARGET, run=2, attempt=attempt, step="1.1", body={"roles": ["gateway"]})
     assert ledger.latest(TARGET)["1.1"].deltas == ()
+
+
+def test_the_ledger_and_its_side_files_are_for_their_owner_only(tmp_path):
+    before = os.umask(0o022)
+    try:
+        ledger = Ledger(tmp_path / "home" / "ledger.db")
+        ledger.append("run", target=TARGET)
+    finally:
+        os.umask(before)
+    found = [tmp_path / "home", *(tmp_path / "home").iterdir()]
+    assert {path.stat().st_mode & 0o077 for path in found} == {0}
+    ledger.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -107,18 +108,24 @@ def _service_row(role: str, service: Service, pinned_to: str) -> tuple[Any, ...]
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as -o json.")
 def state(invocation: Invocation, as_json: bool) -> int:
-    """Everything the plan can change on the target, without what changes by itself (times, etags, revision names)."""
+    """Everything the plan can change on the target, without what changes by itself (times, etags, revision names).
+
+    The value of a variable that the plan does not name may be a secret: its digest stands for it."""
     from dataclasses import replace
 
+    from xgw.plan import steps
+
     with opened(invocation) as bench:
-        data = [_stable(role, bench) for role in bench.target.names]
+        changes = [change for step in steps(bench.target.settings).values() for change in step.changes]
+        known = {name for change in changes for name in change.wanted()}
+        data = [_stable(role, bench, known) for role in bench.target.names]
     rows = [(item["service"], name, value) for item in data for name, value in item["fields"].items()]
     shown = replace(invocation, output="json") if as_json else invocation
     show(shown, Report("state", ("service", "field", "value"), rows, data={"services": data}))
     return ExitCode.OK
 
 
-def _stable(role: str, bench: Opened) -> dict[str, Any]:
+def _stable(role: str, bench: Opened, known: set[str]) -> dict[str, Any]:
     service = bench.target.service(role)
     traffic = [
         [("latest" if share.revision is None else "pinned"), share.percent]
@@ -131,8 +138,14 @@ def _stable(role: str, bench: Opened) -> dict[str, Any]:
         "ready": service.ready,
         "traffic": traffic,
         "tags": sorted(share.tag for share in service.traffic if share.tag),
-        "fields": dict(sorted(service.fields.items())),
+        "fields": {name: _told(name, value, known) for name, value in sorted(service.fields.items())},
     }
+
+
+def _told(name: str, value: str, known: set[str]) -> str:
+    if not name.startswith("env.") or name in known or value.startswith("secret:"):
+        return value
+    return f"sha256:{hashlib.sha256(f'{name}={value}'.encode()).hexdigest()[:16]}"
 
 
 @leaf(
