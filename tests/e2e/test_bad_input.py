@@ -29,6 +29,8 @@ TYPED = {
     "step of validate": (("phase1", "validate", "--only", "x"), "phase 1 has no step 'x'", "1.1, 1.2, 1.3"),
     "step of rollback": (("phase1", "rollback", "--only", "2.1"), "phase 1 has no step '2.1'", "did you mean 1.1?"),
     "run of history": (("history", "show", "4711"), "there is no run 4711", "xgw history"),
+    "run beyond counting": (("history", "show", "9" * 20), "is not a command", "xgw history show 3"),
+    "run in other digits": (("history", "show", "²"), "is not a command", "xgw history show 3"),
     "words of history": (("history", "tell"), "history tell is not a command", "xgw history show 3"),
     "negative run": (("rollback", "--run", "-1"), "--run", "rollback --help"),
     "phase": (("phase9", "plan"), "phase9", "did you mean"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,7 @@ def history(invocation: Invocation, words: tuple[str, ...], last: int) -> int:
 
 
 def _number(words: tuple[str, ...]) -> int:
-    if len(words) == 2 and words[0] == "show" and words[1].isdigit():
+    if len(words) == 2 and words[0] == "show" and re.fullmatch("[0-9]{1,18}", words[1]):
         return int(words[1])
     raise UsageFault(
         f"history {' '.join(words)} is not a command", cause="it is `show N` or `verify`", fix="xgw history show 3"
