@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway_runtime.asgi import Edge, Handler
+from gateway_runtime.auth.configured import verifier_of
 from gateway_runtime.cache.configured import Caching
 from gateway_runtime.layers.access_log import AccessLog
+from gateway_runtime.layers.auth import Auth
 from gateway_runtime.layers.compress import Compress, Compression
 from gateway_runtime.layers.cors import Cors
 from gateway_runtime.layers.measure import Measure
@@ -44,20 +46,26 @@ def build(settings: Settings, log: Log) -> Edge:
     limits = Limits(settings, redis.limiters, metrics)
     caching = Caching(settings, redis.shared, metrics)
     role = role_of(settings, metrics, {"redis": redis.health, "rateLimits": limits.health, "cache": caching.health})
-    router: Handler = Router(role.routes)
+    verifier = verifier_of(settings, log)
+    router = Router(role.routes)
 
     # Inside out. Problems stays inside Cors, so that a browser can read an error answer (design: the gateway).
-    problems = Problems(limits.by_address(limits.by_user(caching.layer(router))), log, full=settings.error_detail == "full")
+    inner: Handler = Auth(limits.by_user(caching.layer(router)), verifier, router.is_public)
+    problems = Problems(limits.by_address(inner), log, full=settings.error_detail == "full")
     compress = Compress(problems, compression_of(settings))
     cors = Cors(compress, settings.cors_allowed_origins, max_age=settings.cors_max_age)
     access_log = AccessLog(cors, log, rate=settings.log_sample_rate)
     outermost = Measure(RequestId(access_log), metrics)
 
     async def start() -> None:
+        if verifier is not None:
+            verifier.keys.tend()  # read in the background: nobody's first request waits for it, and neither does this
         await redis.start()
         await role.start()
 
     async def stop() -> None:
+        if verifier is not None:
+            verifier.keys.close()
         await redis.stop()
         await role.stop()
 

@@ -36,6 +36,8 @@ CODES: Mapping[str, tuple[int, str]] = MappingProxyType(
         "BAD_GATEWAY": (502, "A service behind this one gave no valid answer"),
         "SERVICE_UNAVAILABLE": (503, "A service behind this one is not available"),
         "OVERLOADED": (503, "Too many connections; try again shortly"),
+        "AUTHENTICATION_NOT_CONFIGURED": (503, "Authentication is not configured"),
+        "AUTHENTICATION_UNAVAILABLE": (503, "Who you are cannot be checked at the moment"),
         "GATEWAY_TIMEOUT": (504, "A service behind this one took too long"),
         "HTTP_VERSION_NOT_SUPPORTED": (505, "HTTP/1.1 is spoken here"),
     }

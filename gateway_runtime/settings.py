@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway_runtime.auth import settings as auth
 from gateway_runtime.cache import settings as cache
 from gateway_runtime.cache.policy import Policies
 from gateway_runtime.origins import OriginPolicy
@@ -81,7 +82,18 @@ class Settings:
     operator_token: str = ""
     diagnostics: str = "off"
     contacts_database: str = ""
-    contacts_tenant: str = ""
+    auth_firebase_project: str = ""
+    auth_keys: str = ""
+    auth_issuer: str = ""
+    auth_audience: str = ""
+    auth_tenant_claim: str = "tenant"
+    auth_user_claim: str = "sub"
+    auth_roles_claim: str = "roles"
+    auth_leeway: float = 10.0
+    auth_keys_refetch: float = 30.0
+    auth_keys_stale: float = 86400.0
+    auth_remembered: int = 10000
+    firebase_auth_emulator_host: str = ""
     server_allowed_hosts: HostPolicy = field(default_factory=HostPolicy)
     server_head_bytes: int = 16384
     server_head_fields: int = 100
@@ -162,7 +174,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     *upstream.ROWS,
     Setting("CONTACTS_DATABASE", database, "a path", "The SQLite file of the contacts. Required for the role `crm`."),
-    Setting("CONTACTS_TENANT", name, "a name", "The one tenant this process serves. Required for the role `crm`."),
+    *auth.ROWS,
     Setting(
         "SERVER_ALLOWED_HOSTS",
         HostPolicy.parse,
@@ -255,11 +267,12 @@ def read(env: Mapping[str, str]) -> Settings:
         except ValueError as fault:
             shown = "the value" if setting.secret else ascii(text[:80])
             raise SettingsFault(f"{setting.env}: {shown} {fault}") from None
-    settings = Settings(**values)
-    if settings.role == "crm":
-        for needed in ("contacts_database", "contacts_tenant"):
-            if not getattr(settings, needed):
-                raise SettingsFault(f"{needed.upper()}: required for ROLE=crm")
+    try:
+        settings = Settings(**auth.completed(values))
+    except ValueError as fault:
+        raise SettingsFault(str(fault)) from None
+    if settings.role == "crm" and not settings.contacts_database:
+        raise SettingsFault("CONTACTS_DATABASE: required for ROLE=crm")
     return settings
 
 

@@ -5,7 +5,7 @@ Google Cloud and the embedded target differ only in the address and the credenti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,9 +20,17 @@ if TYPE_CHECKING:
     from xgw.settings import Settings
 
 
+def no_token() -> str:
+    """For whom no token was given: what is protected will answer 401."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Target:
-    """One project and region, with the services of the plan by role. `id` names it in the ledger and in locks."""
+    """One project and region, with the services of the plan by role. `id` names it in the ledger and in locks.
+
+    `token` gives a token that the services there believe, for the probes; empty when there is none.
+    """
 
     id: str
     label: str
@@ -31,6 +39,7 @@ class Target:
     logs: LogDoor
     metrics: MetricDoor
     redis: RedisDoor
+    token: Callable[[], str] = no_token
 
     @property
     def names(self) -> Mapping[str, str]:
@@ -55,7 +64,14 @@ class Target:
 
 
 def connect(
-    settings: Settings, *, project: str, label: str, endpoint: str = "", writable: bool = False, redis: str = ""
+    settings: Settings,
+    *,
+    project: str,
+    label: str,
+    endpoint: str = "",
+    writable: bool = False,
+    redis: str = "",
+    token: Callable[[], str] = no_token,
 ) -> Target:
     """The target for `project` in the settings' region; `endpoint` is a loopback "host:port" or empty for Google Cloud.
 
@@ -82,4 +98,5 @@ def connect(
         LogDoor(address, project),
         MetricDoor(address, project),
         RedisDoor(redis),
+        token=token,
     )

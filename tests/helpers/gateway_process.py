@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.helpers import tokens
+
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONDONTWRITEBYTECODE")
 
@@ -51,8 +53,19 @@ class Running:
     out: Path
     answers: list[Answer] = field(default_factory=list)
 
-    def ask(self, method: str, target: str, *headers: str, body: bytes = b"", timeout: float = 10) -> Answer:
-        lines = [f"{method} {target} HTTP/1.1", "Host: gateway.test", *headers, "Connection: close"]
+    def ask(
+        self,
+        method: str,
+        target: str,
+        *headers: str,
+        body: bytes = b"",
+        timeout: float = 10,
+        token: str | None = None,
+    ) -> Answer:
+        """One request, with a right token unless `token` is empty or another header line."""
+        shown = tokens.bearer() if token is None else token
+        lines = [f"{method} {target} HTTP/1.1", "Host: gateway.test", *filter(None, (shown,)), *headers]
+        lines.append("Connection: close")
         if body:
             lines.append(f"Content-Length: {len(body)}")
         return self.raw(
@@ -82,6 +95,12 @@ class Running:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=10)
+
+
+def proven(data: bytes) -> bytes:
+    """The head of a request with a right token in it."""
+    line, end, rest = data.partition(b"\r\n")
+    return line + end + tokens.bearer().encode() + end + rest
 
 
 def read_answer(wire: socket.socket, *, head: bool = False) -> Answer:
@@ -132,11 +151,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(folder: Path, *, wait: bool = True, **env: str) -> Iterator[Running]:
-    """A gateway_runtime process with exactly this environment; killed at the end, whatever happens."""
+def running(folder: Path, *, wait: bool = True, auth: bool = True, **env: str) -> Iterator[Running]:
+    """A gateway_runtime process with this environment, which believes the tests' issuer; killed at the end, whatever
+    happens. `auth=False` leaves authentication unconfigured.
+    """
     port = free_port()
     out = folder / f"out-{port}.log"
-    base = {name: os.environ[name] for name in KEPT if name in os.environ}
+    base = {name: os.environ[name] for name in KEPT if name in os.environ} | (tokens.settings() if auth else {})
     with out.open("wb") as sink:
         process = subprocess.Popen(
             [sys.executable, "-m", "gateway_runtime"],

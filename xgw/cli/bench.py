@@ -77,13 +77,13 @@ def _cloud(settings: Settings, writable: bool) -> Opened:
         )
     project, endpoint = settings.project or "", os.environ.get("XGW_ENDPOINT", "")
     label = f"{project} {settings.region}"
-    target = connect(settings, project=project, label=label, endpoint=endpoint, writable=writable)
+    target = connect(settings, project=project, label=label, endpoint=endpoint, writable=writable, token=_told_token)
     return Opened(target, None, f"This changes project {project}, region {settings.region}.")  # type: ignore[arg-type]
 
 
 def _local(invocation: Invocation, writable: bool) -> Opened:
     from xgw import faults
-    from xgw.local import lifecycle
+    from xgw.local import files, issuer, lifecycle
     from xgw.target import connect
 
     settings = invocation.settings
@@ -93,6 +93,19 @@ def _local(invocation: Invocation, writable: bool) -> Opened:
     endpoint = lifecycle.ensure_up(settings.home)
     here = replace(settings, region=endpoint.region)
     return Opened(
-        connect(here, project=endpoint.project, label="local", endpoint=endpoint.grpc, writable=writable, redis=endpoint.redis),
+        connect(
+            here,
+            project=endpoint.project,
+            label="local",
+            endpoint=endpoint.grpc,
+            writable=writable,
+            redis=endpoint.redis,
+            token=lambda: _told_token() or issuer.token(files.data(settings.home)),
+        ),
         None,  # type: ignore[arg-type]
     )
+
+
+def _told_token() -> str:
+    """The token that the probes are to show, from XGW_TOKEN."""
+    return os.environ.get("XGW_TOKEN", "")

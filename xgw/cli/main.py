@@ -30,6 +30,7 @@ COMMANDS: Table = {
     },
     "Local": {
         "demo": ("xgw.cli.demo:demo", "Phase 1 on this machine, a bad change caught, a rollback: under two minutes."),
+        "token": ("xgw.cli.token:token", "A signed token for the services of the local target."),
         "local": ("xgw.cli.local:local", "The embedded cloud on this machine: up, status, logs, down, reset."),
     },
     "Self": {

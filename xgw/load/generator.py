@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -34,21 +34,27 @@ class LoadResult:
         return self.latencies[min(len(self.latencies) - 1, int(share * len(self.latencies)))]
 
 
-def drive(urls: Sequence[str], *, rate: float, seconds: float, timeout: float = 10.0) -> LoadResult:
+def drive(
+    urls: Sequence[str], *, rate: float, seconds: float, timeout: float = 10.0, headers: Mapping[str, str] | None = None
+) -> LoadResult:
     """Send GET requests to `urls` in turn at `rate` per second for `seconds`. Raises ValueError over the bounds."""
     if not (0 < rate <= MAX_RATE and 0 < seconds <= MAX_SECONDS):
         raise ValueError(f"a load is at most {MAX_RATE:.0f} requests/s for {MAX_SECONDS:.0f} s")
-    return asyncio.run(_drive(urls, rate, seconds, timeout))
+    return asyncio.run(_drive(urls, rate, seconds, timeout, headers or {}))
 
 
-async def _drive(urls: Sequence[str], rate: float, seconds: float, patience: float) -> LoadResult:
+async def _drive(
+    urls: Sequence[str], rate: float, seconds: float, patience: float, headers: Mapping[str, str]
+) -> LoadResult:
     import httpx
 
     latencies: list[float] = []
     counts = {"failed": 0, "good": 0, "late": 0}
     began = datetime.now(UTC)
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
-    async with httpx.AsyncClient(timeout=patience, limits=limits, follow_redirects=False, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        timeout=patience, limits=limits, headers=dict(headers), follow_redirects=False, trust_env=False
+    ) as client:
 
         async def one(url: str, due: float) -> None:
             try:

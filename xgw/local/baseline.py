@@ -8,13 +8,13 @@ from pathlib import Path
 from google.longrunning import operations_pb2
 
 from xgw.errors import Refused
+from xgw.local import issuer
 from xgw.local.images import GATEWAY_RUNTIME
 from xgw.local.messages import Message, Service
 from xgw.local.server import ApiServer
 from xgw.plan.baseline import BASELINE, DEFAULT_NAMES
 from xgw.plan.model import CRM, GATEWAY, GMAIL, SLACK
 
-TENANT = "demo"
 _MARK = "baseline"
 _LIMITS = ("cpu", "memory")
 
@@ -24,7 +24,8 @@ async def deploy_baseline(server: ApiServer, *, home: Path, names: Mapping[str, 
     something to do. It is done once in the life of a state: a service deleted later stays deleted, and a start that was
     interrupted or failed half-way is taken up by the next call. Raises Refused when a service does not become ready.
 
-    `names` maps role to service name. The contacts of the CRM are kept under `home`, which exists.
+    `names` maps role to service name. Under `home`, which exists, are the contacts of the CRM and the key pair of the issuer
+    whose tokens the services believe.
     """
     cloud = server.cloud
     if cloud.state.marked(_MARK):
@@ -74,9 +75,10 @@ def _wish(server: ApiServer, role: str, home: Path, names: Mapping[str, str]) ->
 
 def _wiring(server: ApiServer, role: str, home: Path, names: Mapping[str, str]) -> dict[str, str]:
     """What connects the services on this machine; on Cloud Run somebody set the same variables."""
+    found = dict(issuer.settings(home))
     if role == GATEWAY:
         url = server.cloud.front_door.service_url
-        return {f"UPSTREAM_{other.upper()}_URL": url(names[other]) for other in (CRM, SLACK, GMAIL)}
+        found |= {f"UPSTREAM_{other.upper()}_URL": url(names[other]) for other in (CRM, SLACK, GMAIL)}
     if role == CRM:
-        return {"CONTACTS_DATABASE": str((home / "contacts.sqlite").resolve()), "CONTACTS_TENANT": TENANT}
-    return {}
+        found["CONTACTS_DATABASE"] = str((home / "contacts.sqlite").resolve())
+    return found

@@ -117,7 +117,7 @@ async def _start(home: Path, created: float, stack: AsyncExitStack) -> files.Loc
     server = await serve_apis(state=state, instances=supervisor, front_door=door, logs=logs, metrics=metrics)
     stack.push_async_callback(server.stop)
     await restore(server)
-    data = root / "data"
+    data = files.data(home)
     data.mkdir(exist_ok=True)
     await deploy_baseline(server, home=data)
     endpoint = _endpoint(state, server, created, valkey.address)

@@ -64,6 +64,11 @@ def log_path(home: Path) -> Path:
     return root(home) / "daemon.log"
 
 
+def data(home: Path) -> Path:
+    """What the services keep, and the issuer of their tokens."""
+    return root(home) / "data"
+
+
 def instances(home: Path) -> Path:
     """Notes of the processes the daemon started; also their working directory."""
     return root(home) / "instances"

@@ -25,7 +25,8 @@ _PROVOCATIONS = (
     ("POST", "/api/v2/crm/contacts", b"{ this is not JSON"),
     ("DELETE", "/health", None),
 )
-"""Requests that a gateway must answer with an error: unknown path, bad value, bad body, wrong method."""
+"""Requests that a gateway must answer with an error: unknown path, bad value, bad body, wrong method. Sent with a token,
+so that they get as far as that, and without one."""
 
 STRANGERS = (
     "http://localhost:3000",
@@ -42,13 +43,19 @@ STRANGERS = (
 """Origins that no production list of the plan contains, some shaped to slip through a loose pattern."""
 
 
+def bearer(token: str) -> dict[str, str]:
+    """The header fields that show a token; none without one."""
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
 @contextmanager
-def client(url: str) -> Iterator[httpx.Client]:
-    """A plain HTTP client on `url`. Raises Unreachable when it does not answer."""
+def client(url: str, token: str = "") -> Iterator[httpx.Client]:
+    """A plain HTTP client on `url`, which shows `token` when there is one. Raises Unreachable when it does not answer."""
     import httpx
 
+    shown = bearer(token)
     try:
-        with httpx.Client(base_url=url, timeout=10, follow_redirects=False, trust_env=False) as opened:
+        with httpx.Client(base_url=url, timeout=10, headers=shown, follow_redirects=False, trust_env=False) as opened:
             yield opened
     except httpx.HTTPError as error:
         raise Unreachable(f"{url} does not answer", cause=str(error) or type(error).__name__) from error
@@ -60,13 +67,14 @@ def errors_say_nothing_inner(role: str) -> Probe:
     def measure(subject: Subject) -> Reading:
         expected = "standard form, no stack or path"
         faults, errors = [], 0
-        with client(subject.urls[role]) as http:
-            for method, path, body in _PROVOCATIONS:
-                answer = http.request(method, path, content=body)
-                if answer.status_code < 400:
-                    continue
-                errors += 1
-                faults += [f"{method} {path.split('?')[0]}: {fault}" for fault in _faults_of(answer.text)]
+        for token in dict.fromkeys((subject.target.token(), "")):
+            with client(subject.urls[role], token) as http:
+                for method, path, body in _PROVOCATIONS:
+                    answer = http.request(method, path, content=body)
+                    if answer.status_code < 400:
+                        continue
+                    errors += 1
+                    faults += [f"{method} {path.split('?')[0]}: {fault}" for fault in _faults_of(answer.text)]
         if faults:
             return Reading(
                 expected, f"{len(faults)} faults, first: {faults[0]}", Verdict.FAILED, {"faults": len(faults)}

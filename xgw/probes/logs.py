@@ -30,7 +30,7 @@ def logs_are_structured_and_sampled(role: str) -> Probe:
         rate = float(subject.wanted[role]["env.LOG_SAMPLE_RATE"])
         expected = f"JSON, no debug lines, all errors, {rate:.0%} of successes"
         began, mark = datetime.now(UTC) - timedelta(milliseconds=200), f"xgw-{secrets.token_hex(8)}"
-        with client(subject.urls[role]) as http:
+        with client(subject.urls[role], subject.target.token()) as http:
             asked = [("/health", n) for n in range(SUCCESSES)] + [
                 ("/no-such-path-of-this-service", n) for n in range(ERRORS)
             ]

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.gateway_process import ROOT, free_port, read_answer, running
+from tests.helpers.gateway_process import ROOT, free_port, proven, read_answer, running
 from tests.helpers.raw_upstream import OK, RawUpstream, says
 
 CLEAN = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-CRM = {"ROLE": "crm", "CONTACTS_TENANT": "acme"}
+CRM = {"ROLE": "crm"}
 
 
 def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -80,7 +80,12 @@ def test_a_start_imports_nothing_heavy_and_nothing_of_xgw() -> None:
     port = free_port()
     command = [sys.executable, "-X", "importtime", "-m", "gateway_runtime"]
     with subprocess.Popen(
-        command, env={**CLEAN, "PORT": str(port)}, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command,
+        env={**CLEAN, "PORT": str(port)},
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         timer = threading.Timer(3, process.terminate)
         timer.start()
@@ -132,7 +137,7 @@ def test_a_request_that_will_not_end_does_not_keep_the_process_past_8_seconds(tm
         running(tmp_path, UPSTREAM_SLACK_URL=upstream.url) as gateway,
     ):
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as client:
-            client.sendall(b"GET /api/v2/slack/x HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.sendall(proven(b"GET /api/v2/slack/x HTTP/1.1\r\nHost: x\r\n\r\n"))
             time.sleep(0.3)
             began = time.monotonic()
             assert gateway.stop() == 0
@@ -218,7 +223,7 @@ def test_the_host_field_is_never_used_and_strange_targets_do_no_harm(tmp_path: P
             b"GET /api/v2/slack/x HTTP/1.1\r\nHost: 169.254.169.254\r\nConnection: close\r\n\r\n",
             b"GET http://a.b/api/v2/slack/x HTTP/1.1\r\nHost: a.b\r\nConnection: close\r\n\r\n",
         ):
-            assert gateway.raw(data).status == 200
+            assert gateway.raw(proven(data)).status == 200
         for data in (
             b"GET /api/v2/slack/x HTTP/1.1\r\nHost: 169.254.169.254/x?y=\r\nConnection: close\r\n\r\n",
             b"GET http://169.254.169.254/api/v2/slack/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",

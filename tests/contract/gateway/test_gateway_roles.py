@@ -88,25 +88,19 @@ def test_a_contact_that_does_not_say_it_is_json_is_415(crm: Running) -> None:
     assert crm.ask("POST", "/contacts", "Content-Type: text/plain", body=b"{}").status == 415
 
 
-def test_the_tenant_is_the_processs_and_contacts_outlive_it(tmp_path: Path) -> None:
+def test_contacts_outlive_the_process(tmp_path: Path) -> None:
     env = {"ROLE": "crm", "CONTACTS_DATABASE": str(tmp_path / "c.db")}
-    with running(tmp_path, **env, CONTACTS_TENANT="one") as one:
+    with running(tmp_path, **env) as one:
         status, made = post(one, "/contacts", {"name": "A", "email": "a@b.co"})
         assert status == 201
         one.process.kill()
-    with running(tmp_path, **env, CONTACTS_TENANT="two") as two:
-        assert two.ask("GET", f"/contacts/{made['id']}", "X-Tenant-Id: one").status == 404
-        assert two.ask("GET", "/contacts", "X-Tenant-Id: one").json()["items"] == []
-        status, other = post(two, "/contacts", {"name": "A", "email": "a@b.co"})
-        assert status == 201
-        assert other["id"] != made["id"]
-    with running(tmp_path, **env, CONTACTS_TENANT="one") as one:
-        assert one.ask("GET", f"/contacts/{made['id']}").json() == made
+    with running(tmp_path, **env) as again:
+        assert again.ask("GET", f"/contacts/{made['id']}").json() == made
 
 
 def test_a_page_is_found_by_an_index_and_never_sorted(tmp_path: Path) -> None:
     path = tmp_path / "c.db"
-    with running(tmp_path, ROLE="crm", CONTACTS_DATABASE=str(path), CONTACTS_TENANT="t"):
+    with running(tmp_path, ROLE="crm", CONTACTS_DATABASE=str(path)):
         database = sqlite3.connect(path)
         for columns in ((), ("status",), ("type",), ("status", "type")):
             wish = "".join(f" AND {column} = 'x'" for column in columns)

@@ -42,7 +42,7 @@ def test_the_services_are_wired_to_each_other(cloud: LocalCloud):
     assert gateway["UPSTREAM_CRM_URL"] == cloud.get(CRM_NAME).uri
     assert {"UPSTREAM_SLACK_URL", "UPSTREAM_GMAIL_URL"} <= gateway.keys()
     assert crm["CONTACTS_DATABASE"].startswith(str(cloud.home))
-    assert (crm["ROLE"], crm["CONTACTS_TENANT"]) == ("crm", "demo")
+    assert (crm["ROLE"], crm["AUTH_ISSUER"]) == ("crm", "xgw-local")
 
 
 def test_it_is_deployed_once_in_the_life_of_a_state(cloud: LocalCloud):

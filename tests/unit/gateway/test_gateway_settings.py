@@ -21,7 +21,7 @@ WRONG = [
     ("UPSTREAM_CRM_URL", "http://crm#x"), ("UPSTREAM_CRM_URL", "http://crm:0"), ("UPSTREAM_CRM_URL", "http://crm:99999"),
     ("UPSTREAM_CRM_URL", "http://crm/../x"), ("UPSTREAM_SLACK_URL", "http://crm//x"), ("UPSTREAM_GMAIL_URL", "http://cr m"),
     ("UPSTREAM_TIMEOUT", "0"), ("UPSTREAM_TIMEOUT", "3601"), ("UPSTREAM_TIMEOUT", "soon"), ("CONTACTS_DATABASE", ":memory:"),
-    ("CONTACTS_DATABASE", "file::memory:?cache=shared"), ("CONTACTS_TENANT", "a/b"), ("GOOGLE_CLOUD_PROJECT", "My Project"),
+    ("CONTACTS_DATABASE", "file::memory:?cache=shared"), ("GOOGLE_CLOUD_PROJECT", "My Project"),
     ("SERVER_ALLOWED_HOSTS", "a/b"), ("SERVER_ALLOWED_HOSTS", "a,,b"), ("SERVER_ALLOWED_HOSTS", "*"),
     ("SERVER_ALLOWED_HOSTS", "a.*.b"), ("SERVER_ALLOWED_HOSTS", "a:80"), ("SERVER_HEAD_BYTES", "1023"),
     ("SERVER_HEAD_FIELDS", "7"), ("SERVER_URL_BYTES", "8193"), ("SERVER_HEAD_TIMEOUT", "0"), ("SERVER_BODY_TIMEOUT", "-1"),
@@ -47,6 +47,12 @@ WRONG = [
     ("REDIS_TIMEOUT", "0"), ("REDIS_SHARED_CLIENT", "yes"), ("RATE_LIMIT_ADDRESS", "100"), ("RATE_LIMIT_ADDRESS", "0/60"),
     ("RATE_LIMIT_ADDRESS", "1/0"), ("RATE_LIMIT_USER", "1/86401"), ("RATE_LIMIT_USER", "1e3/60"),
     ("RATE_LIMIT_TRUSTED_HOPS", "11"), ("RATE_LIMIT_KEYS", "99"), ("RATE_LIMIT_INSTANCES", "0"),
+    ("AUTH_FIREBASE_PROJECT", "My"), ("AUTH_KEYS", "keys.json"), ("AUTH_KEYS", "http://keys.example/"), ("AUTH_KEYS", "//x/y"),
+    ("AUTH_KEYS", "https://u:p@x/"), ("AUTH_KEYS", "https://x:0/"), ("AUTH_KEYS", "https://x:99999/"), ("AUTH_KEYS", "https://x/#k"),
+    ("AUTH_KEYS", "file:///keys"), ("AUTH_KEYS", "http://127.0.0.1.evil/"), ("AUTH_ISSUER", "a b"), ("AUTH_AUDIENCE", "é"),
+    ("AUTH_TENANT_CLAIM", "a b"), ("AUTH_USER_CLAIM", "\t"), ("AUTH_ROLES_CLAIM", "x" * 257), ("AUTH_LEEWAY", "61"),
+    ("AUTH_LEEWAY", "-1"), ("AUTH_KEYS_REFETCH", "0"), ("AUTH_KEYS_STALE", "604801"), ("AUTH_REMEMBERED", "-1"),
+    ("FIREBASE_AUTH_EMULATOR_HOST", "here"),
     ("K_SERVICE", "a\nb"), ("K_REVISION", "é"), ("K_CONFIGURATION", "{}"),
 ]  # fmt: skip
 
@@ -79,12 +85,37 @@ def test_an_empty_variable_counts_as_unset() -> None:
     assert read({setting.env: "" for setting in TABLE}) == Settings()
 
 
-@pytest.mark.parametrize("missing", ["CONTACTS_DATABASE", "CONTACTS_TENANT"])
-def test_the_crm_needs_its_database_and_its_tenant(missing: str) -> None:
-    env = {"ROLE": "crm", "CONTACTS_DATABASE": "x.db", "CONTACTS_TENANT": "t"}
-    del env[missing]
-    with pytest.raises(SettingsFault, match=f"^{missing}: required"):
-        read(env)
+def test_the_crm_needs_its_database() -> None:
+    assert read({"ROLE": "crm", "CONTACTS_DATABASE": "x.db"}).contacts_database == "x.db"
+    with pytest.raises(SettingsFault, match=r"^CONTACTS_DATABASE: required for ROLE=crm$"):
+        read({"ROLE": "crm"})
+
+
+def test_a_firebase_project_stands_for_its_keys_issuer_and_audience() -> None:
+    found = read({"AUTH_FIREBASE_PROJECT": "proj-1"})
+    assert found.auth_issuer == "https://securetoken.google.com/proj-1"
+    assert found.auth_audience == "proj-1"
+    assert found.auth_keys.startswith(
+        "https://www.googleapis.com/robot/v1/metadata/x509/securetoken@system.gserviceaccount"
+    )
+    own = read({"AUTH_FIREBASE_PROJECT": "proj-1", "AUTH_KEYS": "/etc/keys.json"})
+    assert (own.auth_keys, own.auth_audience) == ("/etc/keys.json", "proj-1")
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [("AUTH_KEYS", "AUTH_ISSUER"), ("AUTH_ISSUER", "AUTH_KEYS"), ("AUTH_AUDIENCE", "AUTH_KEYS")],
+)
+def test_half_of_an_authentication_is_refused(given: str, named: str) -> None:
+    with pytest.raises(SettingsFault, match=f"^{named}: required with {given}$"):
+        read({given: "/etc/keys.json"})
+
+
+def test_the_emulators_unsigned_tokens_are_impossible_on_the_platform() -> None:
+    emulator = {"FIREBASE_AUTH_EMULATOR_HOST": "127.0.0.1:9099"}
+    assert read(emulator).auth_keys == ""
+    with pytest.raises(SettingsFault, match=r"^FIREBASE_AUTH_EMULATOR_HOST: must not be set on Cloud Run"):
+        read({**emulator, "K_SERVICE": "svc"})
 
 
 def test_an_upstream_url_is_read_into_its_parts() -> None:
