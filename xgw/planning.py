@@ -9,7 +9,7 @@ from typing import Literal
 
 from xgw.errors import UsageFault
 from xgw.ledger import OPEN, Attempt, Ledger
-from xgw.plan.model import Blocked, Delta, FieldChange, Phase, Step
+from xgw.plan.model import Blocked, Change, Delta, FieldChange, Phase, Step
 from xgw.resources import same
 from xgw.target import Target
 
@@ -22,7 +22,8 @@ class StepPlan:
 
     `change` it would write the deltas · `measure` the values are there but nothing proves them · `holds` there and
     proven · `resume` an earlier run left it unfinished · `blocked` the platform would refuse · `pinned` a new revision
-    would get no traffic · `drift` somebody changed what the ledger wrote · `skipped` by request.
+    would get no traffic, or the values are there and the traffic is on a revision without them (`pinned` names the roles)
+    · `drift` somebody changed what the ledger wrote · `skipped` by request.
     """
 
     step: Step
@@ -30,6 +31,7 @@ class StepPlan:
     deltas: tuple[Delta, ...] = ()
     blocked: tuple[Blocked, ...] = ()
     reason: str = ""
+    pinned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,13 +104,27 @@ def plan_step(
     if blocked:
         return StepPlan(step, "blocked", deltas, blocked, reason="; ".join(found.reason for found in blocked))
     if not deltas:
+        if away := tuple(change.role for change in step.changes if change.role not in held and _away(target, change)):
+            reason = f"traffic of {', '.join(away)} is pinned to a revision without these values"
+            return StepPlan(step, "pinned", reason=reason, pinned=away)
         return StepPlan(step, "holds" if proven else "measure")
     if not force and (moved := _drifted(standing_deltas(standing), deltas)):
         return StepPlan(step, "drift", deltas, reason=f"changed since run {standing[-1].run}: {', '.join(moved)}")
-    pinned = [delta.role for delta in deltas if delta.role not in held and target.service(delta.role).pinned]
+    pinned = tuple(delta.role for delta in deltas if delta.role not in held and target.service(delta.role).pinned)
     if pinned:
-        return StepPlan(step, "pinned", deltas, reason=f"traffic of {', '.join(pinned)} is pinned to a revision")
+        return StepPlan(step, "pinned", deltas, reason=f"traffic of {', '.join(pinned)} is pinned", pinned=pinned)
     return StepPlan(step, "change", deltas)
+
+
+def _away(target: Target, change: Change) -> bool:
+    """True when the service's traffic is pinned to a revision that has not the wished values, though its template has."""
+    service = target.service(change.role)
+    if not service.pinned:
+        return False
+    serving = next((revision for revision in target.revisions(change.role) if revision.name == service.main), None)
+    return serving is None or any(
+        not same(name, serving.fields.get(name), value) for name, value in change.wanted().items()
+    )
 
 
 def _drifted(recorded: Iterable[Delta], deltas: Iterable[Delta]) -> list[str]:

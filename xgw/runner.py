@@ -234,7 +234,7 @@ def _refuse_pinned_or_drifted(planned: PhasePlan) -> None:
             raise Conflict(
                 f"step {found.step.id}: {found.reason}",
                 cause="a new revision would get no traffic",
-                fix=f"xgw rollback --release {found.deltas[0].role}",
+                fix=f"xgw rollback --release {found.pinned[0]}",
             )
         if found.state == "drift":
             raise Conflict(

@@ -105,3 +105,15 @@ def test_putting_back_what_was_never_made_leaves_the_traffic_alone(engine: Engin
     engine.revert()
     assert engine.states() == {"1.1": "reverted"}
     assert engine.target.service(GATEWAY).pinned
+
+
+def test_values_that_only_the_template_has_do_not_hold_while_the_traffic_is_pinned_elsewhere(engine: Engine):
+    first = engine.target.service(GATEWAY).main
+    engine.apply()
+    engine.target.run.update("gateway", traffic=(Share(first, 100),))
+    assert {found.step.id: found.state for found in engine.plan().steps} == {"1.1": "pinned", "1.2": "pinned"}
+    with pytest.raises(Conflict, match="pinned") as fault:
+        engine.apply()
+    assert fault.value.fix == "xgw rollback --release gateway"
+    engine.target.run.update("gateway", traffic=(Share(engine.target.service(GATEWAY).latest_ready, 100),))
+    assert {found.state for found in engine.plan().steps} == {"holds"}
