@@ -24,7 +24,8 @@ from xgw.plan.model import now
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock. `started` is the process's start in seconds since the epoch, which tells a reused pid apart."""
+    """Who holds a lock. `started` tells a reused pid apart: the process's start in seconds since the boot on Linux, where the
+    time since the epoch moves with every adjustment of the clock; since the epoch elsewhere."""
 
     target: str
     who: str
@@ -112,8 +113,9 @@ def _started(pid: int) -> float:
     import psutil
 
     with suppress(psutil.Error):
-        return float(psutil.Process(pid).create_time())
-    return 0.0
+        created = float(psutil.Process(pid).create_time())
+        return created - psutil.boot_time() if psutil.LINUX else created
+    return -1e9
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +77,9 @@ def test_a_torn_lock_holds_nobody(tmp_path, torn):
     next((tmp_path / "locks").glob("*.json")).write_text(torn)
     with lock.held(tmp_path, TARGET, "apply") as stale:
         assert stale is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the platform tells the time since the epoch")
+def test_a_lock_survives_an_adjusted_clock():
+    since_boot = int(Path(f"/proc/{os.getpid()}/stat").read_text().rsplit(")", 1)[1].split()[19])
+    assert abs(lock._started(os.getpid()) - since_boot / os.sysconf("SC_CLK_TCK")) < 1
