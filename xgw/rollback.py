@@ -44,7 +44,7 @@ def previous(target: Target, ledger: Ledger, role: str, to: str = "") -> Rollbac
     service = target.service(role)
     revisions = {revision.name: revision for revision in target.revisions(role)}
     serving = service.main
-    if not to and (begun := unfinished(ledger, target, role)):
+    if (begun := unfinished(ledger, target, role)) and to in ("", begun[1]):
         serving, to = begun
     wanted = to or _served_before(ledger, target, role, serving, revisions)
     if wanted not in revisions:

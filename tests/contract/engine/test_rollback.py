@@ -166,3 +166,21 @@ def test_an_unfinished_rollback_of_long_ago_is_not_taken_up_again(engine: Engine
     assert rollback.unfinished(engine.ledger(), engine.target, GATEWAY) == (first.origin, first.to.name)
     engine.revert()
     assert rollback.unfinished(engine.ledger(), engine.target, GATEWAY) is None
+
+
+def test_a_rollback_to_a_named_revision_that_broke_off_is_finished_by_the_same_command(engine: Engine):
+    from xgw import faults
+    from xgw.errors import XgwError
+
+    first = serving(engine)
+    engine.apply()
+    faults.arm("put-back:exception")
+    with pytest.raises(XgwError):
+        roll_back(engine, to=first)
+    faults.arm("")
+    again = rollback.previous(engine.target, engine.ledger(), GATEWAY, first)
+    assert again.origin != again.to.name == first  # what the command takes for "nothing to do" is when they are one
+    roll_back(engine, to=first)
+    assert engine.states() == {"1.1": "reverted", "1.2": "validated"}
+    assert {d["role"] for d in engine.ledger().latest(engine.target.id)["1.2"].deltas} == {CRM}
+    assert rollback.unfinished(engine.ledger(), engine.target, GATEWAY) is None
