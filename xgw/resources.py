@@ -2,7 +2,7 @@
 
 `Service.fields` is the flat form of a service template that plans, deltas and drift checks speak:
 
-    "memory"                  "512Mi"            resources.limits["memory"] of the first container
+    "memory"                  "512Mi"            resources.limits["memory"] of the container with the port
     "cpu"                     "1"                resources.limits["cpu"]
     "execution_environment"   "gen1" | "gen2"    absent: Cloud Run chooses
     "concurrency"             "80"               absent: Cloud Run's default

@@ -70,3 +70,12 @@ def test_what_is_written_is_what_is_read(wanted):
     made = template()
     fields.write(made, wanted)
     assert {name: fields.read(made)[name] for name in wanted} == wanted
+
+
+def test_with_sidecars_the_container_that_gets_the_requests_is_meant():
+    app = run_v2.Container(image="app@sha256:1", ports=[run_v2.ContainerPort(container_port=8080)])
+    template = run_v2.RevisionTemplate(containers=[run_v2.Container(image="otel@sha256:1"), app])
+    fields.write(template, {"memory": "512Mi", "env.MODE": "strict"})
+    assert fields.read(template) == {"memory": "512Mi", "env.MODE": "strict", "image": "app@sha256:1"}
+    assert not template.containers[0].env
+    assert not template.containers[0].resources.limits

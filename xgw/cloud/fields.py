@@ -19,7 +19,7 @@ _GENERATION_NAME = {number: name for name, number in _GENERATION.items()}
 def read(template: Any) -> dict[str, str]:
     """The flat fields of a ServiceTemplate or a Revision. A field that is not set is absent."""
     fields = {name: value for name, (get, _) in _PLAIN.items() if (value := get(template))}
-    for variable in template.containers[0].env if template.containers else ():
+    for variable in _main(template).env if template.containers else ():
         fields[f"env.{variable.name}"] = _value(variable)
     return fields
 
@@ -28,9 +28,14 @@ def write(template: Any, wanted: Mapping[str, str | None]) -> None:
     """Set each wanted field on `template` in place; None clears it. Raises KeyError for an unknown field."""
     for name, value in wanted.items():
         if name.startswith("env."):
-            _set_variable(template.containers[0], name.removeprefix("env."), value)
+            _set_variable(_main(template), name.removeprefix("env."), value)
         else:
             _PLAIN[name][1](template, value)
+
+
+def _main(template: Any) -> Any:
+    """The container that gets the requests: of several, the one with a port (Cloud Run docs: sidecars have none)."""
+    return next((container for container in template.containers if container.ports), template.containers[0])
 
 
 def _value(variable: Any) -> str:
@@ -61,10 +66,10 @@ def _set_variable(container: Any, name: str, value: str | None) -> None:
 
 def _limit(name: str) -> tuple[Callable[[Any], str], Callable[[Any, str | None], None]]:
     def get(template: Any) -> str:
-        return str(template.containers[0].resources.limits.get(name, "")) if template.containers else ""
+        return str(_main(template).resources.limits.get(name, "")) if template.containers else ""
 
     def put(template: Any, value: str | None) -> None:
-        limits = template.containers[0].resources.limits
+        limits = _main(template).resources.limits
         if value is None:
             limits.pop(name, None)
         else:
@@ -91,11 +96,11 @@ def _put_timeout(template: Any, value: str | None) -> None:
 
 
 def _get_image(template: Any) -> str:
-    return str(template.containers[0].image) if template.containers else ""
+    return str(_main(template).image) if template.containers else ""
 
 
 def _put_image(template: Any, value: str | None) -> None:
-    template.containers[0].image = value or ""
+    _main(template).image = value or ""
 
 
 _PLAIN: Mapping[str, tuple[Callable[[Any], str], Callable[[Any, str | None], None]]] = {
