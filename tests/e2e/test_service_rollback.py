@@ -114,6 +114,9 @@ def test_a_run_is_put_back_by_its_number(place: Place, applied: tuple[str, str])
     assert "full" in place.state()
     assert place.look("status")["pinned"] == {}
     place.run("rollback", "--run", "9999").assert_told(ExitCode.USAGE, "run 9999 changed nothing here", "xgw history")
+    place.json("phase1", "apply", "--only", "1.7")
+    assert place.json("rollback", "--run", str(run))["steps"] == []  # what another run did since is not undone with it
+    assert place.step("1.7") == "validated"
 
 
 @pytest.mark.parametrize("words", [BACK, (*BACK, "--to", "older"), RELEASE], ids=["previous", "named", "release"])

@@ -136,7 +136,12 @@ def _run(invocation: Invocation, bench: Opened, run: int, command: str, force: b
     steps = {a.step for a in bench.ledger.attempts(bench.target.id) if a.run == run}
     if not steps:
         raise NotFound(f"run {run} changed nothing here", cause="no step of it is in the ledger", fix="xgw history")
+    # What was put back since, and perhaps applied again by another run, is not this run's any more.
+    steps = {step for step in steps if any(a.run == run for a in bench.ledger.standing(bench.target.id, step))}
     if dry_run:
-        show(invocation, Report("rollback", head=(f"Would put back: {', '.join(sorted(steps))}",), data=sorted(steps)))
+        show(
+            invocation,
+            Report("rollback", head=(f"Would put back: {', '.join(sorted(steps)) or 'nothing'}",), data=sorted(steps)),
+        )
         return ExitCode.OK
     return put_back(invocation, bench, steps, command, force)
