@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.xgw-ready
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test unit lint types format clean
+.PHONY: demo test unit bench lint types format clean
 
 demo: $(READY)
 	@$(BIN)/xgw demo
@@ -18,6 +18,9 @@ unit: $(READY)
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks.gateway $(BENCH)
 
 types: $(READY)
 	@$(BIN)/mypy

@@ -1,0 +1,1 @@
+"""Measurements that need a quiet machine; nothing here runs in the tests."""
