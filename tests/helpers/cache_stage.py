@@ -161,13 +161,14 @@ class Instance:
         entry_limit: int = 1 << 16,
         trust: float = 0.005,
         longest: float = 3600.0,
+        wait: float = 2.0,
     ) -> None:
-        self.shared = Shared(url, service="gateway")
+        self.shared = Shared(url, service="gateway", wait=wait)  # a busy machine is not a lost Redis
         self.store = Store(self.shared, space=b"test", memory=memory, entry_limit=entry_limit, trust=trust)
         policies = Policies.parse(routes) if routes else Policies()
         self.metrics = Metrics()
         self.counts = Counts(self.metrics, self.store)
-        ways = tuple(Way(f"/api/v2/{name}", f"/api/v2/{name}", name) for name in ("crm", "slack", "gmail"))
+        ways = self.ways = tuple(Way(f"/api/v2/{name}", f"/api/v2/{name}", name) for name in ("crm", "slack", "gmail"))
         limits = Limits(b"test", longest, ways, policies)
         self.cache = Cache(origin, self.store, Flights(self.store, patience=10), limits, self.counts)
 

@@ -81,7 +81,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Upstream, 
     folder: Path = tmp_path_factory.mktemp("cache")
     with Upstream() as upstream, valkey(folder) as redis:
         env = {
-            "UPSTREAM_SLACK_URL": upstream.url, "REDIS_URL": redis.url, "RATE_LIMIT_USER": "off", "RATE_LIMIT_ADDRESS": "off",
+            "UPSTREAM_SLACK_URL": upstream.url, "REDIS_URL": redis.url, "REDIS_TIMEOUT": "1",
+            "RATE_LIMIT_USER": "off", "RATE_LIMIT_ADDRESS": "off",
             "CACHE_ROUTES": "/api/v2/slack/mine ttl=60 scope=tenant",
         }  # fmt: skip
         with running(folder, **env) as one, running(folder, **env) as two:
@@ -266,7 +267,7 @@ def test_many_threads_of_one_process_share_what_it_has_in_memory(stage: Stage) -
         for thread in threads:
             thread.join()
         assert {answer.header("x-cache") for answer in answers} == {"hit"}
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 3.0  # REDIS_TIMEOUT once, and a busy machine
     finally:
         redis.thaw()
     assert upstream.asked(b"/memory") == 1

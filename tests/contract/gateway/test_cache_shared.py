@@ -340,7 +340,7 @@ def test_flushing_redis_loses_answers_and_brings_no_old_one_back(redis: Valkey) 
 def test_losing_redis_leaves_the_memory_says_so_and_forgets_within_seconds(tmp_path: Path) -> None:
     async def story(server: Valkey) -> None:
         origin = Origin(says(PUBLIC))
-        async with instances(2, origin, server.url) as (one, two):
+        async with instances(2, origin, server.url, wait=0.05) as (one, two):
             await one.ask()
             server.kill()
             await asyncio.sleep(0.01)  # what it was told a moment ago it believes for 5 ms
@@ -365,7 +365,7 @@ def test_losing_redis_leaves_the_memory_says_so_and_forgets_within_seconds(tmp_p
 
 def test_a_write_made_while_redis_was_frozen_is_told_when_it_is_back(tmp_path: Path) -> None:
     async def story(server: Valkey) -> None:
-        async with instances(2, Origin(says(PUBLIC)), server.url) as (one, two):
+        async with instances(2, Origin(says(PUBLIC)), server.url, wait=0.05) as (one, two):
             await one.ask()
             await two.ask()
             server.freeze()
@@ -383,7 +383,7 @@ def test_alone_nothing_is_given_out_longer_than_a_few_seconds(tmp_path: Path, mo
     monkeypatch.setattr("gateway_runtime.cache.store.ALONE", 0.2)
 
     async def story(server: Valkey) -> None:
-        async with instances(1, Origin(says(PUBLIC)), server.url) as (one,):
+        async with instances(1, Origin(says(PUBLIC)), server.url, wait=0.05) as (one,):
             await one.ask()
             server.kill()
             assert x_cache(await one.ask()) == "hit"

@@ -90,7 +90,7 @@ async def reader(gateways: list[Instance], share: int, seen: dict[str, int]) -> 
 def test_no_answer_reaches_anybody_else(tmp_path: Path) -> None:
     async def story(server: Valkey) -> None:
         seen: dict[str, int] = {}
-        async with instances(3, tagging, server.url, routes=ROUTES, memory=200_000) as gateways:
+        async with instances(3, tagging, server.url, routes=ROUTES, memory=200_000, wait=0.05) as gateways:
             stop = asyncio.Event()
             failing = asyncio.create_task(faults(server, stop))
             await asyncio.gather(*(reader(list(gateways), REQUESTS // 48, seen) for _ in range(48)))

@@ -235,7 +235,7 @@ def test_whole_or_in_pieces_everything_comes_back(coding: str, pieces: list[byte
     assert UNDO[coding](whole(coding, LEVELS[coding])(b"".join(pieces))) == b"".join(pieces)
 
 
-SLOW = [([b"a"] * 5, 0.03), ([b"a" * 200] * 5, 0.03)]
+SLOW = [([b"a"] * 4, 0.3), ([b"a" * 300] * 4, 0.3)]
 
 
 @pytest.mark.parametrize(("pieces", "pause"), SLOW)
@@ -247,7 +247,7 @@ def test_a_slow_body_of_unknown_length_is_left_alone_and_not_held_up(pieces: lis
         loop = asyncio.get_running_loop()
         began = loop.time()
         answer = await Compress(inner, Compression())(request(headers=((b"accept-encoding", b"gzip"),)))
-        assert loop.time() - began < compress.PATIENCE + 0.01
+        assert loop.time() - began < compress.PATIENCE + 0.1
         assert answer.header(b"content-encoding") is None
         assert not isinstance(answer.body, bytes)
         times, found = [], []
@@ -256,7 +256,7 @@ def test_a_slow_body_of_unknown_length_is_left_alone_and_not_held_up(pieces: lis
             found.append(piece)
         assert found == pieces
         for at, when in enumerate(times):
-            assert when < at * pause + compress.PATIENCE + 0.02
+            assert when < at * pause + compress.PATIENCE + 0.2  # before the next one
 
     asyncio.run(story())
 
