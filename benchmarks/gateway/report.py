@@ -72,7 +72,8 @@ def as_markdown(result: Result) -> str:
     parts = [
         f"# The gateway beside its peers, {m['when'][:10]}",
         f"{m['cpu']}, {m['cores']} cores, {m['system']}; commit {m['commit']}; load average before: {m['load_before']}.\n"
-        f"{pace.rounds} round{'s' * (pace.rounds > 1)} of {pace.seconds:g} s after {pace.lead:g} s of lead-in; medians, and the range of the rounds.",
+        f"{pace.rounds} round{'s' * (pace.rounds > 1)} of {pace.seconds:g} s after {pace.lead:g} s of lead-in; "
+        "medians, and the range of the rounds.",
         "\n".join(f"- **{note}**" for note in result.notes),
     ]
     for base in ("express", "nginx"):
