@@ -26,6 +26,9 @@ BACKLOG_LIMIT = 4 * 1024 * 1024
 TRACE = "logging.googleapis.com/trace"
 RANK: Mapping[str, int] = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 
+quoted = json.encoder.encode_basestring_ascii
+"""A text as JSON, in ASCII."""
+
 _PLAIN = re.compile(r"[A-Za-z0-9_./:;,+*@~-]+", re.ASCII)
 _encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
@@ -45,6 +48,9 @@ class Log:
         self._rank = RANK[level]
         self._render: Callable[[str, str, float, Mapping[str, Any]], str] = _json if form == "json" else _text
         self._common = dict(common or {})
+        self._common_text = _encode(self._common)[1:-1] + "," if form == "json" and self._common else ""
+        self.json = form == "json"
+        """Whether lines are JSON, so that `write_text` will do."""
         self._traces = f"projects/{project}/traces/" if project else ""
         self._fd = fd
         self._lines: list[str] = []
@@ -65,7 +71,23 @@ class Log:
             return
         if trace:
             fields[TRACE] = self._traces + trace
-        line = self._render(level, message, at or time.time(), {**self._common, **fields})
+        self._add(self._render(level, message, at or time.time(), {**self._common, **fields}))
+
+    def write_text(self, level: str, message: str, fields: str, *, trace: str) -> bool:
+        """`write` for the hot path: `fields` is JSON already, `"name":value` pairs. False, with nothing written, when
+        the line would have to be shortened.
+        """
+        line = (
+            f'{{"severity":"{level.upper()}","message":{quoted(message)},"time":"{_stamp(time.time())}",'
+            f'{self._common_text}{fields},"{TRACE}":{quoted(self._traces + trace)}}}\n'
+        )
+        if len(line) > LINE_LIMIT or not trace:
+            return False
+        if RANK[level] >= self._rank:
+            self._add(line)
+        return True
+
+    def _add(self, line: str) -> None:
         with self._lock:
             if self._waiting > BACKLOG_LIMIT:
                 self._dropped += 1
@@ -153,5 +175,15 @@ def _clip(value: Any, limit: int) -> Any:
     return value
 
 
+_last_second = (-1, "")
+
+
 def _stamp(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """RFC 3339 with milliseconds."""
+    global _last_second
+    second, text = _last_second  # one tuple, replaced whole: threads cannot tear it
+    if int(at) != second:
+        second = int(at)
+        text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+        _last_second = (second, text)
+    return f"{text}{int((at - second) * 1000):03d}Z"

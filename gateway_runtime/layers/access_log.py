@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from gateway_runtime.asgi import Handler, Request, Response
-from gateway_runtime.logs import Log, sampled
+from gateway_runtime.logs import Log, quoted, sampled
 
 
 class AccessLog:
@@ -37,23 +37,35 @@ class AccessLog:
         for at, message, fields in request.debug or ():
             self._log.write("debug", message, at=at, requestId=request.id, trace=request.trace, **fields)
         path = request.raw_path.decode("latin-1")[:1024]
+        level = "error" if request.status >= 500 or request.error else "warning" if failed else "info"
+        message = f"{request.method} {path} {request.status}"
+        latency = f"{time.monotonic() - request.started:.6f}s"
+        agent = (request.header(b"user-agent") or b"")[:256].decode("latin-1")
+        if self._log.json and request.problem is None:
+            # The one line every request writes: put together as text, which takes a tenth of what encoding a dict does.
+            text = (
+                f'"httpRequest":{{"requestMethod":{quoted(request.method)},"requestUrl":{quoted(path)},'
+                f'"status":{request.status},"latency":"{latency}","responseSize":"{request.sent}",'
+                f'"userAgent":{quoted(agent)}}},"requestId":{quoted(request.id)},"sampleRate":{self._rate}'
+            )
+            if self._log.write_text(level, message, text, trace=request.trace):
+                return
         http = {
             "requestMethod": request.method,
             "requestUrl": path,
             "status": request.status,
-            "latency": f"{time.monotonic() - request.started:.6f}s",
+            "latency": latency,
             "responseSize": str(request.sent),
-            "userAgent": (request.header(b"user-agent") or b"")[:256].decode("latin-1"),
+            "userAgent": agent,
         }
         refused: dict[str, Any] = {}
         if request.problem is not None:
             refused = {"code": request.problem.code, "reason": str(request.problem)[:512]}
             if request.problem.details:
                 refused["details"] = request.problem.details
-        level = "error" if request.status >= 500 or request.error else "warning" if failed else "info"
         self._log.write(
             level,
-            f"{request.method} {path} {request.status}",
+            message,
             httpRequest=http,
             requestId=request.id,
             sampleRate=self._rate,

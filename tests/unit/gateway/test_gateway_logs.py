@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway_runtime.logs import BACKLOG_LIMIT, LINE_LIMIT, Log, sampled
+from gateway_runtime.logs import BACKLOG_LIMIT, LINE_LIMIT, Log, quoted, sampled
 
 NASTY = 'a\r\nb\x1b[31m\u2028\u2029\x85\x00\x7f\ud800"\\'
 
@@ -106,3 +106,28 @@ def test_sampling_is_decided_by_the_key_alone(key: str, rate: float) -> None:
 def test_sampling_keeps_its_share_even_of_ids_in_sequence(shape: str) -> None:
     kept = sum(sampled(shape.format(number), 0.1) for number in range(20_000))
     assert 1_700 < kept < 2_300
+
+
+@settings(deadline=None)  # it waits for the log's thread
+@given(st.text(max_size=50), st.text(max_size=50))
+def test_a_line_put_together_as_text_is_the_line_of_its_fields(message: str, agent: str) -> None:
+    readable, writable = os.pipe()
+    with os.fdopen(readable, "rb") as out:
+        log = Log("info", common={"service": "s"}, project="p", fd=writable)
+        log.write("info", message, trace="t", userAgent=agent, sampleRate=1.0)
+        assert log.write_text("info", message, f'"userAgent":{quoted(agent)},"sampleRate":1.0', trace="t")
+        log.close()
+        os.close(writable)
+        first, second = (json.loads(line) for line in out.read().decode("ascii").splitlines())
+    assert list(first) == list(second)
+    first.pop("time")
+    second.pop("time")
+    assert first == second
+
+
+def test_a_line_too_long_to_be_put_together_as_text_is_left_to_the_other_way(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as sink:
+        log = Log(fd=sink.fileno())
+        assert not log.write_text("info", "m", f'"a":{quoted("é" * LINE_LIMIT)}', trace="t")
+        log.close()
+    assert (tmp_path / "log").read_bytes() == b""
