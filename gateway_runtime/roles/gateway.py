@@ -54,7 +54,7 @@ def gateway(settings: Settings, metrics: Metrics, parts: Mapping[str, Part] | No
             Route(READ, "/metrics", numbers(metrics, operator), public=True),  # it asks for the operator's own token
             Route(READ, "/openapi.json", description(), public=True),
             *(Route(ANY, row.pattern, forward(row)) for row in settings.routes.rows),
-            *(Route(READ, row.pattern, forward(row), public=True) for row in LATE if settings.diagnostics == "on"),
+            *(Route(ANY, row.pattern, forward(row), public=True) for row in LATE if settings.diagnostics == "on"),
         ),
         stop=stop,
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -29,11 +30,41 @@ def says(*pieces: bytes, pause: float = 0, then: str = "close") -> Play:
     return play
 
 
+def late(seconds: float, answer: bytes = OK) -> Play:
+    """Answers each request after this long, and keeps the connection."""
+
+    def play(wire: socket.socket, _number: int) -> None:
+        time.sleep(seconds)
+        wire.sendall(answer)
+
+    return play
+
+
+def status(number: int) -> Play:
+    """Answers each request with this status, and keeps the connection."""
+    return says(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\n{}" % number, then="keep")
+
+
+@contextlib.contextmanager
+def blackhole() -> Iterator[str]:
+    """An address where a connection is neither made nor refused: its queue is full and nobody empties it."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
 class RawUpstream:
     """Serves `play(wire, number of the request on this connection)` for every request that arrives whole."""
 
-    def __init__(self, play: Play) -> None:
+    def __init__(self, play: Play, *, tls: ssl.SSLContext | None = None) -> None:
         self.play = play
+        self._tls = tls
         self.requests: list[bytes] = []
         self.connections = 0
         self.gone = threading.Event()
@@ -82,6 +113,9 @@ class RawUpstream:
     def _serve(self, wire: socket.socket) -> None:
         number = 0
         with contextlib.suppress(OSError):
+            if self._tls is not None:
+                wire = self._tls.wrap_socket(wire, server_side=True)
+                self._wires.append(wire)
             while request := _read(wire):
                 self.requests.append(request)
                 number += 1
