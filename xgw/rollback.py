@@ -199,16 +199,10 @@ def _gone(ledger: Ledger, target: Target, role: str, to: Revision) -> list[Attem
 
 
 def _restore_template(target: Target, planned: Rollback, tags: tuple[Share, ...]) -> None:
-    """Give the template every value of the revision, under the traffic that already is where it should be."""
-    service = target.service(planned.role)
-    names = {*service.fields, *planned.to.fields}
-    wanted = {name: planned.to.fields.get(name) for name in names}
-    target.run.update(
-        planned.service,
-        fields=wanted,
-        revision=new_revision_name(service),
-        traffic=(Share(planned.to.name, 100), *tags),
-    )
+    """Give the template everything the revision has, under the traffic that already is where it should be."""
+    name = new_revision_name(target.service(planned.role))
+    pinned = (Share(planned.to.name, 100), *tags)
+    target.run.restore(planned.service, planned.to.name, as_name=name, traffic=pinned)
 
 
 def _mark_undone(target: Target, ledger: Ledger, planned: Rollback, run: int) -> None:

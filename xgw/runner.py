@@ -88,7 +88,9 @@ def _carry_out(bench: Bench, run: int, found: StepPlan, *, force: bool) -> StepR
     if found.state in ("holds", "skipped", "blocked"):
         return _leave(bench, run, found)
     bench.view.step_started(step.id, step.title)
-    job = _pick_up(bench, run, found) if found.state == "resume" else _intend(bench, run, found, force=force)
+    job = (
+        _pick_up(bench, run, found, force=force) if found.state == "resume" else _intend(bench, run, found, force=force)
+    )
     while job.state in STAGES:
         STAGES[job.state](job)
     outcome, seconds = OUTCOMES[job.state], time.monotonic() - began
@@ -114,16 +116,18 @@ def _intend(bench: Bench, run: int, found: StepPlan, *, force: bool) -> Job:
     return job
 
 
-def _pick_up(bench: Bench, run: int, found: StepPlan) -> Job:
-    """The unfinished attempt of an earlier run, standing where that run left it."""
+def _pick_up(bench: Bench, run: int, found: StepPlan, *, force: bool) -> Job:
+    """The unfinished attempt of an earlier run, standing where that run left it; one that was being put back is put back
+    to its end, together with the others of its step that were."""
     attempt = bench.ledger.latest(bench.target.id)[found.step.id]
     job = Job(bench.target, bench.ledger, bench.view, run, found.step, attempt.id, attempt.state, deltas_of(attempt))
     bench.view.step_note(found.step.id, found.reason)
     if job.state == "unproven":
         job.move(attempt.paused_at)
     elif job.state == "reverting":
-        job.why = attempt.why
-        leave_unmade(job)
+        begun = [a for a in bench.ledger.standing(bench.target.id, found.step.id) if a.state == "reverting"]
+        _put_step_back(bench, run, found.step, begun, force=force or attempt.why.startswith("forced"))
+        job.state, job.why = "reverted", attempt.why
     return job
 
 
@@ -268,7 +272,9 @@ class _Open:
 
     def result(self) -> Run:
         """The run as its caller gets it."""
-        code = ExitCode.INTERRUPTED if self.interrupted else _exit_code(self.ended)
+        code = _exit_code(self.ended)
+        if self.interrupted and code is not ExitCode.MISSED:
+            code = ExitCode.INTERRUPTED
         return Run(self.id, self.command, tuple(self.ended), code, round(time.monotonic() - self.began, 3))
 
 

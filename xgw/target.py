@@ -72,13 +72,15 @@ def connect(
     writable: bool = False,
     redis: str = "",
     token: Callable[[], str] = no_token,
+    rehearsal: bool = False,
 ) -> Target:
     """The target for `project` in the settings' region; `endpoint` is a loopback "host:port" or empty for Google Cloud.
 
     `redis` is the shared Redis' "host:port" when the caller knows better than the settings. The settings' default is an
     address of Google Cloud's: a loopback endpoint has none there.
 
-    Raises NotSignedIn without credentials. Nothing is called yet.
+    A `rehearsal` has the project's name but not its services: its id says so, and its records are never taken for the real
+    project's. Raises NotSignedIn without credentials. Nothing is called yet.
     """
     from xgw.cloud.channel import Address
     from xgw.cloud.logs import LogDoor
@@ -91,7 +93,7 @@ def connect(
     address = Address(endpoint, writable)
     parent = f"projects/{project}/locations/{settings.region}"
     return Target(
-        parent,
+        f"{parent}@loopback" if rehearsal else parent,
         label,
         settings,
         RunDoor(address, parent),

@@ -23,7 +23,7 @@ def test_a_project_is_planned_through_the_endpoint(place: Place) -> None:
     done = cloud(place, "phase1", "plan", "-o", "json")
     assert done.code == ExitCode.OK, done
     assert [step["state"] for step in done.data["steps"]] == ["change"] * 5
-    assert done.data["target"] == "projects/xgw-local/locations/us-central1"
+    assert done.data["target"] == "projects/xgw-local/locations/us-central1@loopback"
 
 
 def test_a_change_of_a_project_needs_a_yes_that_names_it(place: Place) -> None:

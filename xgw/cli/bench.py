@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from xgw.cli.options import Invocation, talk
 from xgw.errors import NotFound, UsageFault
+from xgw.report import safe
 
 if TYPE_CHECKING:
     from xgw.ledger import Ledger
@@ -45,7 +46,7 @@ def opened(invocation: Invocation, *, writing: str = "") -> Iterator[Opened]:
             if stale:
                 body = {"taken_from": stale.who, "pid": stale.pid, "since": stale.since, "doing": stale.doing}
                 ledger.append("lock", target=found.target.id, body=body)
-                talk(invocation, f"took over the lock of {stale.who} (pid {stale.pid} is gone): {stale.doing}")
+                talk(invocation, safe(f"took over the lock of {stale.who} (pid {stale.pid} is gone): {stale.doing}"))
             yield replace(found, ledger=ledger)
     finally:
         ledger.close()
@@ -77,7 +78,15 @@ def _cloud(settings: Settings, writable: bool) -> Opened:
         )
     project, endpoint = settings.project or "", os.environ.get("XGW_ENDPOINT", "")
     label = f"{project} {settings.region}"
-    target = connect(settings, project=project, label=label, endpoint=endpoint, writable=writable, token=_told_token)
+    target = connect(
+        settings,
+        project=project,
+        label=label,
+        endpoint=endpoint,
+        writable=writable,
+        token=_told_token,
+        rehearsal=bool(endpoint),
+    )
     return Opened(target, None, f"This changes project {project}, region {settings.region}.")  # type: ignore[arg-type]
 
 

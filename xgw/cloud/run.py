@@ -25,6 +25,12 @@ from xgw.errors import Conflict, Unreachable
 from xgw.resources import Revision, Service, Share, same
 
 HOST = "run.googleapis.com"
+RESTORED = (
+    *("containers", "volumes", "scaling", "vpc_access", "timeout", "service_account", "execution_environment"),
+    *("max_instance_request_concurrency", "session_affinity", "encryption_key", "service_mesh", "node_selector"),
+)
+"""What a revision and a template have in common and a rollback gives back (Cloud Run Admin API v2: Revision, RevisionTemplate).
+Labels and annotations stay: the platform writes some of its own into a revision's."""
 _SUCCEEDED = run_v2.Condition.State.CONDITION_SUCCEEDED
 _LATEST, _NAMED = 1, 2
 
@@ -82,7 +88,29 @@ class RunDoor:
                     cause="its etag is no longer the one the plan saw: somebody changed it in between",
                     fix="run the same command again to plan from what is there",
                 )
-            self._send(message, changed, revision, traffic)
+            template_fields.write(message.template, changed)
+            self._send(message, traffic, revision=revision if changed else "")
+
+        patiently(look_then_write)
+        return self.settled(name)
+
+    def restore(self, name: str, revision: str, *, as_name: str, traffic: tuple[Share, ...]) -> Service:
+        """Give the service's template everything that `revision` has (RESTORED), under `traffic`; wait until it has settled.
+
+        Sent only when something differs; then the new revision is called `as_name`. Raises NotFound."""
+        with as_ours(f"read revision {revision}"):
+            source = self._revisions.get_revision(
+                name=f"{self._parent}/services/{name}/revisions/{revision}", timeout=10
+            )
+
+        def look_then_write() -> None:
+            message = self._fetch(name)
+            differs = [part for part in RESTORED if getattr(message.template, part) != getattr(source, part)]
+            if not differs and _plain(_service(message).traffic) == _plain(traffic):
+                return
+            for part in differs:
+                setattr(message.template, part, getattr(source, part))
+            self._send(message, traffic, revision=as_name if differs else "")
 
         patiently(look_then_write)
         return self.settled(name)
@@ -107,10 +135,10 @@ class RunDoor:
         with as_ours(f"read service {name}"):
             return self._services.get_service(name=f"{self._parent}/services/{name}", timeout=10)
 
-    def _send(self, message: Any, changed: Mapping[str, str | None], revision: str, traffic: tuple[Share, ...]) -> None:
-        mask = None if changed else field_mask_pb2.FieldMask(paths=["traffic"])
-        template_fields.write(message.template, changed)
-        message.template.revision = revision if changed else ""
+    def _send(self, message: Any, traffic: tuple[Share, ...], *, revision: str) -> None:
+        """PATCH the message: whole, making `revision`, when its template was changed; else its traffic alone."""
+        mask = None if revision else field_mask_pb2.FieldMask(paths=["traffic"])
+        message.template.revision = revision
         message.traffic = [_target(share) for share in traffic]
         what = f"update service {_short(message.name)}"
         faults.reach("update-sending")

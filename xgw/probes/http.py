@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from xgw.errors import Unreachable
+from xgw.errors import NotSignedIn, Unreachable
 from xgw.plan.model import Probe, Reading, Subject, Verdict
 
 if TYPE_CHECKING:
@@ -61,6 +61,17 @@ def client(url: str, token: str = "") -> Iterator[httpx.Client]:
         raise Unreachable(f"{url} does not answer", cause=str(error) or type(error).__name__) from error
 
 
+def require_entry(http: httpx.Client) -> None:
+    """Raise NotSignedIn when the platform lets nobody in: what it answers for the service says nothing about the service."""
+    status = http.get("/health").status_code
+    if status in (401, 403):
+        raise NotSignedIn(
+            "the platform refuses requests without an identity",
+            cause=f"/health, which is public in the gateway, answered {status}",
+            fix="let this address in (roles/run.invoker) while measuring",
+        )
+
+
 def errors_say_nothing_inner(role: str) -> Probe:
     """ERR-1: error answers have the standard form and hold no stack, path or library name."""
 
@@ -69,6 +80,7 @@ def errors_say_nothing_inner(role: str) -> Probe:
         faults, errors = [], 0
         for token in dict.fromkeys((subject.target.token(), "")):
             with client(subject.urls[role], token) as http:
+                require_entry(http)
                 for method, path, body in _PROVOCATIONS:
                     answer = http.request(method, path, content=body)
                     if answer.status_code < 400:
@@ -107,6 +119,7 @@ def only_listed_origins(role: str) -> Probe:
         strangers = [origin for origin in STRANGERS if origin not in listed]
         expected = f"{len(friends)} listed in, {len(strangers)} strangers out"
         with client(subject.urls[role]) as http:
+            require_entry(http)
             wrong = [f"refuses {origin}" for origin in friends if _allows(http, origin) != origin]
             wrong += [f"lets {origin} in" for origin in strangers if _allows(http, origin) is not None]
         if wrong:

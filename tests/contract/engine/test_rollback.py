@@ -184,3 +184,31 @@ def test_a_rollback_to_a_named_revision_that_broke_off_is_finished_by_the_same_c
     assert engine.states() == {"1.1": "reverted", "1.2": "validated"}
     assert {d["role"] for d in engine.ledger().latest(engine.target.id)["1.2"].deltas} == {CRM}
     assert rollback.unfinished(engine.ledger(), engine.target, GATEWAY) is None
+
+
+def test_everything_a_revision_has_is_given_back_not_only_what_the_plan_speaks_of(engine: Engine, cloud: LocalCloud):
+    from google.cloud import run_v2
+
+    before = cloud.get("gateway").template
+    bad = cloud.get("gateway")
+    bad.template.service_account = "wrong@example.com"
+    bad.template.scaling = run_v2.RevisionScaling(max_instance_count=7)
+    bad.template.containers[0].args = ["--wrong"]
+    bad.template.revision = ""
+    cloud.update(bad)
+    roll_back(engine)
+    after = cloud.get("gateway").template
+    assert (after.service_account, after.scaling, after.containers) == (
+        before.service_account,
+        before.scaling,
+        before.containers,
+    )
+
+
+def test_a_rollback_carried_out_twice_makes_one_revision(engine: Engine):
+    engine.apply()
+    planned = rollback.previous(engine.target, engine.ledger(), GATEWAY)
+    rollback.carry_out(engine.target, engine.ledger(), planned, command="rollback gateway")
+    made = len(engine.target.revisions(GATEWAY))
+    rollback.carry_out(engine.target, engine.ledger(), planned, command="rollback gateway")
+    assert len(engine.target.revisions(GATEWAY)) == made
