@@ -165,12 +165,17 @@ class Limiter:
 
     # -- after a loss -------------------------------------------------------------------------------------------------
     def _settle(self) -> None:
-        """Redis is back: tell it what was let through meanwhile."""
+        """Redis is back: tell it what was let through meanwhile, and what it may have forgotten."""
         if self._settling is None or self._settling.done():
-            self._settling = asyncio.create_task(self._tell_debts())
+            self._settling = asyncio.create_task(self._tell_all())
 
-    async def _tell_debts(self) -> None:
-        owing = [bucket for bucket in self._buckets.values() if bucket.debt and bucket.asking is None]
+    async def _tell_all(self) -> None:
+        since = self._clock() - self.policy.seconds - self.policy.slot
+        owing = [
+            bucket
+            for bucket in self._buckets.values()
+            if bucket.asking is None and (bucket.debt or (bucket.told and bucket.told_at > since))
+        ]
         for start in range(0, len(owing), AT_ONCE):
             told = (self._tell(bucket) for bucket in owing[start : start + AT_ONCE])
             await asyncio.gather(*told, return_exceptions=True)

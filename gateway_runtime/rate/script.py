@@ -40,7 +40,9 @@ local function each(list, ago, take)
   end
 end
 if epoch ~= ARGV[6] then  -- Redis lost what it had, or got it from somebody else since
-  each(ARGV[8], tonumber(ARGV[9]), function(slot, count) counts[slot] = math.max(counts[slot] or 0, count) end)
+  local told = {}  -- a millisecond of rounding can put two slots of the caller's into one of ours
+  each(ARGV[8], tonumber(ARGV[9]), function(slot, count) told[slot] = (told[slot] or 0) + count end)
+  for slot, count in pairs(told) do counts[slot] = math.max(counts[slot] or 0, count) end
 end
 each(ARGV[10], 0, function(slot, count) counts[slot] = (counts[slot] or 0) + count end)
 each(ARGV[11], 0, function(slot, count) counts[slot] = math.max(0, (counts[slot] or 0) - count) end)
