@@ -30,13 +30,7 @@ _length = struct.Struct(">Q").pack
 
 def fingerprint(fields: Iterable[Field]) -> bytes:
     """32 bytes, different for any two different lists. None (absent) differs from every value, the empty one included."""
-    parts = []
-    for field in fields:
-        if field is None:
-            parts.append(b"-")
-        else:
-            parts.append(b"+" + _length(len(field)))
-            parts.append(field)
+    parts = [b"-" if field is None else b"+" + _length(len(field)) + field for field in fields]
     return hashlib.sha256(b"".join(parts)).digest()
 
 

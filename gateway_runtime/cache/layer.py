@@ -11,7 +11,7 @@ import random
 import time
 from dataclasses import dataclass, field, replace
 
-from gateway_runtime.asgi import Handler, Request, Response
+from gateway_runtime.asgi import Handler, Headers, Request, Response
 from gateway_runtime.cache.answers import (
     CONDITIONS,
     collected,
@@ -24,7 +24,7 @@ from gateway_runtime.cache.answers import (
     validators,
 )
 from gateway_runtime.cache.counts import Counts
-from gateway_runtime.cache.directives import Directives, directives, vary
+from gateway_runtime.cache.directives import NONE, Directives, directives, vary
 from gateway_runtime.cache.entry import Entry
 from gateway_runtime.cache.flight import FAILURE_SECONDS, PASS_SECONDS, PASSED, Flight, Flights
 from gateway_runtime.cache.key import ALWAYS, Question, selected, variant
@@ -38,7 +38,15 @@ ROUNDS = 8
 """How often a request looks again after waiting for others before it goes on its own."""
 KEPT_TO_ASK = 60.0
 """Seconds an answer with a validator is kept past its time: to be confirmed by a 304."""
-_OWN_TERMS = frozenset((b"range", b"if-range", b"if-match", b"if-unmodified-since"))
+QUESTIONS = 4096
+"""Names of questions a process remembers: making one costs more than the rest of a hit."""
+_SHORT = 256
+_NOTICED = frozenset(
+    (
+        *(b"range", b"if-range", b"if-match", b"if-unmodified-since", b"transfer-encoding", b"content-length"),
+        *(b"authorization", b"cookie", b"cache-control", b"pragma", *ALWAYS),
+    )
+)
 
 
 @dataclass(slots=True)
@@ -88,6 +96,7 @@ class Cache:
         self._flights = flights
         self._limits = limits
         self._counts = counts
+        self._questions: dict[tuple[object, ...], tuple[bytes, Collection, Policy | None]] = {}
         self._refreshing: dict[bytes, asyncio.Task[None]] = {}
 
     async def __call__(self, request: Request) -> Response:
@@ -117,32 +126,55 @@ class Cache:
     # -- looking ------------------------------------------------------------------------------------------------------
     def _search(self, request: Request, path: str, way: Way) -> Search | None:
         """What to look for; None when the cache has nothing to do with the request."""
-        asked = directives(request.headers)
-        if request.method not in ("GET", "HEAD") or asked.has("no-store") or request.has_body or asked.broken:
+        if request.method not in ("GET", "HEAD"):
             return None
-        identity = request.identity
+        identity, asked = request.identity, NONE
+        told: list[tuple[bytes, bytes]] = []
         for name, value in request.headers:
-            # Credentials that nobody checked: whose answer it would be is not known.
-            if name in _OWN_TERMS or (identity is None and name in (b"authorization", b"cookie")):
-                return None
-            if name == b"accept" and LIVE in value:
-                return None  # a live stream: nobody's answer but this one's
+            if name not in _NOTICED:
+                continue
+            if name in ALWAYS:
+                told.append((name, value))
+                if LIVE in value:
+                    return None  # a live stream: nobody's answer but this one's
+            elif name in (b"authorization", b"cookie"):
+                if identity is None:
+                    return None  # credentials that nobody checked: whose answer it would be is not known
+            elif name in (b"cache-control", b"pragma"):
+                asked = directives(request.headers)
+            elif name != b"content-length" or value != b"0":
+                return None  # conditions on parts, or a body
+        if asked.has("no-store") or asked.broken:
+            return None
+        tenant, user = (identity.tenant, identity.user) if identity is not None else (None, None)
+        seen = (tenant, user, path, request.query, *told)
+        known = self._questions.get(seen)
+        if known is None:
+            known = self._question(tenant, user, path, request.query, told, way)
+            if len(path) + len(request.query) < _SHORT:
+                if len(self._questions) >= QUESTIONS:
+                    self._questions.clear()
+                self._questions[seen] = known
+        return Search(*known, asked)
+
+    def _question(
+        self, tenant: str | None, user: str | None, path: str, query: bytes, told: Headers, way: Way
+    ) -> tuple[bytes, Collection, Policy | None]:
+        """The name of a question, the collection its answer belongs to, and the row of its path."""
         policy = policy_for(self._limits.policies, path)
-        tenant = identity.tenant.encode() if identity else None
-        shared = policy is not None and policy.scope == "tenant"
+        whose = None if tenant is None else tenant.encode()
+        shared = user is None or (policy is not None and policy.scope == "tenant")
         question = Question(
             space=self._limits.space,
-            tenant=tenant,
-            user=identity.user.encode() if identity and not shared else None,
+            tenant=whose,
+            user=None if shared or user is None else user.encode(),
             service=way.upstream.encode("ascii"),
             method=b"GET",
             path=path.encode("ascii"),
-            query=request.query,
-            fields=selected(request.headers, ALWAYS),
+            query=query,
+            fields=selected(told, ALWAYS),
         )
-        primary = question.key()
-        collection = Collection(tenant, collection_for(policy, path, way.base))
-        return Search(primary, collection, policy, asked)
+        return question.key(), Collection(whose, collection_for(policy, path, way.base)), policy
 
     async def _find(self, request: Request, search: Search) -> None:
         search.key, search.names = search.primary, ()
