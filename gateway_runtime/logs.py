@@ -3,6 +3,7 @@
 JSON lines follow Cloud Logging's structured form (severity, message, time, httpRequest, logging.googleapis.com/trace),
 so that severity and fields survive; `LOG_FORMAT=text` writes the plain lines the plan starts from. Every line is ASCII
 with all control characters escaped and holds at most LINE_LIMIT bytes: nothing in a request can start a second line.
+Whatever looks like a token (a JWS begins with `eyJ`) is taken out of every line, wherever a client has put it.
 
 Lines are collected and written by one thread, at most FLUSH_SECONDS after they were made, and by `close`. A reader that
 stops reading therefore never stops a request: past BACKLOG_LIMIT bytes lines are dropped and the number is said.
@@ -30,6 +31,7 @@ quoted = json.encoder.encode_basestring_ascii
 """A text as JSON, in ASCII."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:;,+*@~-]+", re.ASCII)
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}", re.ASCII)
 _encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 
@@ -131,7 +133,7 @@ class Log:
             lines.append(
                 self._render("warning", "log lines dropped", time.time(), {**self._common, "dropped": dropped})
             )
-        data = memoryview("".join(lines).encode())
+        data = memoryview(_redacted("".join(lines)).encode())
         try:
             while data:
                 data = data[os.write(self._fd, data) :]
@@ -167,12 +169,17 @@ def _text(level: str, message: str, _at: float, fields: Mapping[str, Any]) -> st
 def _clip(value: Any, limit: int) -> Any:
     """The value with every text cut to its end: the innermost frame of a stack is the one that matters."""
     if isinstance(value, str):
+        value = _redacted(value)  # before its beginning is cut off
         return value if len(value) <= limit else "…" + value[-limit:]
     if isinstance(value, Mapping):
         return {str(key)[:64]: _clip(item, limit) for key, item in list(value.items())[:32]}
     if isinstance(value, list | tuple):
         return [_clip(item, limit) for item in value[:32]]
     return value
+
+
+def _redacted(text: str) -> str:
+    return _TOKEN.sub("[token]", text) if "eyJ" in text else text
 
 
 _last_second = (-1, "")

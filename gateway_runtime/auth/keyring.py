@@ -73,9 +73,9 @@ class Keyring:
         # During an outage nobody waits for what is likely to fail.
         if self._clock() >= self._ends_at and not (self._keys and self._failed):
             await self._settled()
-        if kid not in self._keys:
+        if self._keys and kid not in self._keys:
             now = self._clock()
-            if self._task is None and self._keys and now - self._forced_at >= self._refetch:
+            if self._task is None and now - self._forced_at >= self._refetch:
                 self._forced_at = now
                 self._start()
             await self._settled()

@@ -39,11 +39,11 @@ class Issuer:
         return text + b"." + b64(self.private.sign(text, padding.PKCS1v15(), hashes.SHA256()))
 
     def header(self, **other: Any) -> bytes:
-        return _dumps({"alg": "RS256", "typ": "JWT", "kid": self.kid, **other})
+        return dumps({"alg": "RS256", "typ": "JWT", "kid": self.kid, **other})
 
     def token(self, tenant: str | None = TENANT, user: str = USER, *, ttl: float = 3600, **claims: Any) -> str:
         """A right token, with other claims as wished; `...` takes one out."""
-        return self.signed(self.header(), _dumps(right_claims(tenant, user, ttl=ttl, **claims))).decode()
+        return self.signed(self.header(), dumps(right_claims(tenant, user, ttl=ttl, **claims))).decode()
 
     @cached_property
     def jwk(self) -> dict[str, str]:
@@ -107,5 +107,5 @@ def bearer(tenant: str = TENANT, user: str = USER) -> str:
     return f"Authorization: Bearer {issuer().token(tenant, user, ttl=6 * 3600)}"
 
 
-def _dumps(data: object) -> bytes:
+def dumps(data: object) -> bytes:
     return json.dumps(data, separators=(",", ":")).encode()

@@ -19,7 +19,7 @@ _LONGEST = 7 * 86400
     examples=(
         ("xgw token", "For user engineer of tenant demo, good for an hour."),
         ("xgw token --user ada --tenant acme --ttl 600", "For somebody else, for ten minutes."),
-        ('curl -H "Authorization: Bearer $(xgw token)" URL', "Use it; URL is in: xgw local status"),
+        ("xgw token --role admin -o json", "With a role; and when it ends."),
     ),
 )
 @click.option("--user", default="engineer", show_default=True, metavar="NAME", help="Whom it is for.")
@@ -29,7 +29,10 @@ _LONGEST = 7 * 86400
     "--ttl", type=click.IntRange(1, _LONGEST), default=3600, show_default=True, help="Seconds it is good for."
 )
 def token(invocation: Invocation, user: str, tenant: str, roles: tuple[str, ...], ttl: int) -> None:
-    """A signed token, to stdout. The local target's own issuer signs it, and no other target believes it."""
+    """A signed token, to stdout. The local target's own issuer signs it, and no other target believes it.
+
+    Services want it as: Authorization: Bearer TOKEN. Where they answer is told by `xgw local status`.
+    """
     from xgw.local import files, issuer
 
     settings = invocation.settings
