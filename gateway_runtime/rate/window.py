@@ -6,7 +6,8 @@ that the last sixteenth of a window is forgotten a little late.
 
     told    what Redis last said has passed in each slot, in all instances together
     lease   requests that are already counted there, to be spent here until their slot ends
-    debt    requests that were let through here without Redis; told to it with the next question, once
+    alone   requests that were let through here without Redis
+    debt    those of them that Redis has not been told of; told with the next question, once
 """
 
 from __future__ import annotations
@@ -51,11 +52,15 @@ class Decision:
     """True when it was made without Redis though there should be one."""
 
 
+Slots = list[tuple[float, int]]
+"""(the slot's end, how many), oldest first."""
+
+
 class Bucket:
     """What is known of one caller. About 400 bytes."""
 
     __slots__ = (
-        "asked_at", "asking", "debt", "denied_until", "epoch", "free_at", "key", "lease", "lease_ends", "lease_of",
+        "alone", "asked_at", "asking", "debt", "denied_until", "epoch", "free_at", "key", "lease", "lease_ends", "lease_of",
         "left", "told", "told_at", "used", "waiting",
     )  # fmt: skip
 
@@ -72,8 +77,8 @@ class Bucket:
         self.told = b""
         """Slots as Redis said them, "ms until the slot ends:count,…", as seen at `told_at`."""
         self.told_at = 0.0
-        self.debt: list[tuple[float, int]] = []
-        """(the slot's end, count)."""
+        self.alone: Slots = []
+        self.debt: Slots = []
         self.asked_at = 0.0
         self.used = 0
         """Spent since the last question."""
@@ -93,29 +98,28 @@ class Bucket:
         pace = self.used / max(now - self.asked_at, 0.001)
         return max(1, min(2 * self.used, math.ceil(pace / 10)))
 
-    def slots_told(self) -> list[tuple[float, int]]:
-        """`told` as (the slot's end, count)."""
+    def slots_told(self) -> Slots:
+        """`told` in our own time."""
         pairs = (pair.partition(b":") for pair in self.told.split(b",") if pair)
         return [(self.told_at + int(ends) / 1000, int(count)) for ends, _, count in pairs]
 
     def locally(self, policy: Policy, now: float, *, instances: int, lost_at: float | None) -> Decision:
         """Decides without Redis and notes the debt. `lost_at` None: there never was one."""
-        self.debt = [(ends, count) for ends, count in self.debt if ends + policy.seconds > now]
+        since = now - policy.seconds
+        self.alone = [slot for slot in self.alone if slot[0] > since]
+        self.debt = [slot for slot in self.debt if slot[0] > since]
         passed = [*self.slots_told(), *self.debt]
-        room = _room(policy, now, passed, self.debt, instances, lost_at)
+        room = _room(policy, now, passed, self.alone, instances, lost_at)
         if room > 0:
             ends = (math.floor(now / policy.slot) + 1) * policy.slot
-            if self.debt and self.debt[-1][0] == ends:
-                self.debt[-1] = (ends, self.debt[-1][1] + 1)
-            else:
-                self.debt.append((ends, 1))
-            oldest = min((end for end, _ in self.debt), default=now)
-            return Decision(True, room - 1, max(0.0, oldest + policy.seconds - now))
-        moments = {end + policy.seconds for end, _ in passed}
+            _add(self.alone, ends)
+            _add(self.debt, ends)
+            return Decision(True, room - 1, self.alone[0][0] + policy.seconds - now)
+        moments = {end + policy.seconds for end, _ in (*passed, *self.alone)}
         if lost_at is not None:
             moments.add(lost_at + policy.seconds)
         for moment in sorted(moments):
-            if moment > now and _room(policy, moment, passed, self.debt, instances, lost_at) > 0:
+            if moment > now and _room(policy, moment, passed, self.alone, instances, lost_at) > 0:
                 return Decision(False, 0, moment - now)
         return Decision(False, 0, float(policy.seconds))
 
@@ -128,15 +132,15 @@ def share(policy: Policy, now: float, instances: int, lost_at: float | None) -> 
     return max(1, policy.limit // (instances * (FIRST_SHARE if first else 1)))
 
 
-def _room(
-    policy: Policy,
-    now: float,
-    passed: list[tuple[float, int]],
-    debt: list[tuple[float, int]],
-    instances: int,
-    lost_at: float | None,
-) -> int:
+def _add(slots: Slots, ends: float) -> None:
+    if slots and slots[-1][0] == ends:
+        slots[-1] = (ends, slots[-1][1] + 1)
+    else:
+        slots.append((ends, 1))
+
+
+def _room(policy: Policy, now: float, passed: Slots, alone: Slots, instances: int, lost_at: float | None) -> int:
     since = now - policy.seconds
-    here = sum(count for ends, count in debt if ends > since)
+    here = sum(count for ends, count in alone if ends > since)
     everywhere = sum(count for ends, count in passed if ends > since)
     return min(policy.limit - everywhere, share(policy, now, instances, lost_at) - here)
