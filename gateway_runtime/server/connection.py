@@ -89,6 +89,8 @@ class Connection(asyncio.Protocol):
         front.sweep.add(self)
         if front.full():
             self.refuse(Problem("OVERLOADED", headers=[(b"retry-after", b"1")]))
+            if front.crowded():  # no descriptors to spare for waiting until each has read why
+                self.transport.close()
             return
         front.connections.add(self)
         self._deadline = front.sweep.now + front.limits.head_seconds + TICK

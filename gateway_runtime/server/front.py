@@ -11,7 +11,7 @@ from gateway_runtime.errors import Problem
 from gateway_runtime.server.connection import Connection
 from gateway_runtime.server.head import HeadReader
 from gateway_runtime.server.hosts import HostPolicy
-from gateway_runtime.server.limits import Limits
+from gateway_runtime.server.limits import LINGERING, Limits
 from gateway_runtime.server.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -68,6 +68,10 @@ class Front:
     def full(self) -> bool:
         """Whether one more connection is one too many."""
         return len(self.connections) >= self.limits.connections
+
+    def crowded(self) -> bool:
+        """Whether those that are being turned away are too many themselves."""
+        return len(self.sweep) > self.limits.connections + LINGERING
 
     def websocket(self) -> Any:
         """A WebSocket protocol of uvicorn's, for a connection that asked to switch."""

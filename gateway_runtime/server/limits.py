@@ -18,6 +18,8 @@ LINGER_SECONDS = 2.0
 LINGER_HEAD = 64 * 1024
 LINGER_UPLOAD = 16 * 1024 * 1024
 """Bytes it may go on sending meanwhile: behind a refused head, and of a body that nobody reads."""
+LINGERING = 16
+"""Connections beyond the limit that are let linger; more are closed at once."""
 DRAIN_GRACE = 0.5
 """How long an idle connection stays after SIGTERM: a request already on its way still gets its answer."""
 
