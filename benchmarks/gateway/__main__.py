@@ -79,6 +79,7 @@ def _measure(on: Stage, result: report.Result, cases: list[Case], targets: list[
             result.samples += measure.throughput(on, case, asked, running, result.pace, say)
         if "rates" in parts:
             result.rates = measure.rates(on, targets, running, result.pace, say)
+        result.notes += measure.without_redis(running)
 
 
 def _surroundings(on: Stage) -> list[str]:

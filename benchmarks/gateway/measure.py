@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from benchmarks.gateway.faults import BenchmarkFault
 from benchmarks.gateway.processes import Server, await_ready, start
 from benchmarks.gateway.stage import Stage
 from benchmarks.gateway.table import Sample
-from benchmarks.gateway.targets import Target
+from benchmarks.gateway.targets import OPERATOR, Target
 
 Say = Callable[[str], None]
 Servers = Mapping[tuple[str, Kind], Server]
@@ -86,6 +87,21 @@ def _load(on: Stage, server: Server, case: Case, lua: Path, seconds: float) -> c
 def _check_size(sample: Sample, checked: int) -> None:
     if abs(sample.size - checked) > SIZE_SLACK * checked + 40:
         raise BenchmarkFault(f"{sample.target}, {sample.case}: {sample.size:.0f} bytes an answer instead of {checked}")
+
+
+def without_redis(running: Servers) -> list[str]:
+    """A note when ours went without Redis in between: it would have done less work than it should."""
+    if ("gateway", "caching") not in running:
+        return []
+    question = f"GET /metrics HTTP/1.1\r\nHost: gateway.test\r\nAuthorization: Bearer {OPERATOR}\r\n\r\n"
+    text = wire.ask(running["gateway", "caching"].port, question.encode()).content.decode()
+    found = dict(re.findall(r"^gateway_redis_(calls|unavailable|lost)_total ([0-9.]+)", text, re.MULTILINE))
+    if "lost" not in found:
+        raise BenchmarkFault(f"gateway: /metrics does not tell about Redis: {text[:200]!r}")
+    if float(found["lost"]) == 0:
+        return []
+    told = f"{float(found['unavailable']):.0f} of {float(found['calls']):.0f} calls"
+    return [f"gateway lost Redis {float(found['lost']):.0f} times and went without it ({told}): a machine too busy"]
 
 
 def rates(

@@ -17,6 +17,10 @@ LIMIT = "999999999/60"
 """A rate that nobody reaches: the limiter does its whole work and refuses nothing."""
 
 
+OPERATOR = "bench-reads-the-numbers"
+"""Opens /metrics of ours, on loopback and for this run."""
+
+
 @dataclass(frozen=True)
 class Around:
     """What is there for every server: the upstream's port, Valkey's, the key file, the built things, a place."""
@@ -54,6 +58,7 @@ def _gateway(around: Around, _kind: Kind, _directory: Path) -> Launch:
         "CACHE_ROUTES": "/api/v2/crm ttl=3600 scope=user",
         "RATE_LIMIT_ADDRESS": LIMIT, "RATE_LIMIT_USER": LIMIT,
         "REDIS_URL": f"redis://127.0.0.1:{around.valkey}/0",
+        "OPERATOR_TOKEN": OPERATOR,
         **issuer.settings(around.keys),
     }  # fmt: skip
     return Launch((sys.executable, "-m", "gateway_runtime"), port, environment, build.ROOT)
