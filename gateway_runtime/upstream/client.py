@@ -26,10 +26,10 @@ Watcher = Callable[[Connection], None]
 
 
 class Expired(Problem):
-    """The budget is used up: 504. `blame` says whose time it was."""
+    """The budget is used up: 504, or 408 while the request's own body was waited for. `blame` says whose time it was."""
 
-    def __init__(self, blame: Literal["upstream", "caller"], reason: str) -> None:
-        super().__init__("GATEWAY_TIMEOUT", reason=reason)
+    def __init__(self, blame: Literal["upstream", "caller"], reason: str, *, code: str = "GATEWAY_TIMEOUT") -> None:
+        super().__init__(code, reason=reason)
         self.blame = blame
 
 
@@ -140,9 +140,10 @@ class Expiry:
 
     def _over(self) -> None:
         connection = self._connection
-        if connection.paused or connection.uploading:
-            reason = "the client read too slowly" if connection.paused else "the client sent its body too slowly"
-            connection.break_off(Expired("caller", reason))
+        if connection.paused:
+            connection.break_off(Expired("caller", "the client read too slowly"))
+        elif connection.uploading:
+            connection.break_off(Expired("caller", "the client sent too slowly", code="REQUEST_TIMEOUT"))
         elif self._deadline.callers:
             connection.break_off(Expired("caller", "the caller's own budget"))
         else:

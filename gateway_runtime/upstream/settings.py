@@ -217,7 +217,7 @@ ROWS: tuple[Setting, ...] = (
         "DIAGNOSTICS",
         one_of("on", "off"),
         "on off",
-        "`on` opens paths that answer late on purpose, without a token: `/delay` of slack and gmail, `/diagnostics/slack/` of the "
-        "gateway. For measuring deadlines, not for production.",
+        "`on` opens paths that answer late on purpose, without a token: `/delay` of slack and gmail, `/diagnostics/slack/` of "
+        "the gateway. For measuring deadlines, not for production.",
     ),
 )

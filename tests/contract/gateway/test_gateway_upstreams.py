@@ -63,8 +63,9 @@ def scaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, 
 
 
 DEADLINES = [
-    ("/x", 0.3, 200, 0.3), ("/x", 0.9, 504, 0.6), ("/ai/x", 1.0, 200, 1.0), ("/generate", 1.0, 200, 1.0), ("/ai/x", 2.0, 504, 1.5),
-    ("/x?x=/ai/", 0.9, 504, 0.6), ("/x?/generate", 0.9, 504, 0.6), ("/generate-report", 0.9, 504, 0.6), ("/email", 0.9, 504, 0.6),
+    ("/x", 0.3, 200, 0.3), ("/x", 0.9, 504, 0.6), ("/ai/x", 1.0, 200, 1.0), ("/generate", 1.0, 200, 1.0),
+    ("/ai/x", 2.0, 504, 1.5), ("/x?x=/ai/", 0.9, 504, 0.6), ("/x?/generate", 0.9, 504, 0.6), ("/generate-report", 0.9, 504, 0.6),
+    ("/email", 0.9, 504, 0.6),
 ]  # fmt: skip
 
 
@@ -260,8 +261,9 @@ def leave_early(gateway: Running) -> None:
 
 
 COUNTED = {
-    "500": (status(500), True), "503": (status(503), True), "cut off": (says(b""), True), "reset": (says(b"", then="reset"), True),
-    "not HTTP": (says(b"SSH-2.0-x\r\n\r\n"), True), "half a body": (says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"), True),
+    "500": (status(500), True), "503": (status(503), True), "cut off": (says(b""), True),
+    "reset": (says(b"", then="reset"), True), "not HTTP": (says(b"SSH-2.0-x\r\n\r\n"), True),
+    "half a body": (says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"), True),
     "too late": (late(0.9), True), "slow": (late(0.4), True), "400": (status(400), False), "401": (status(401), False),
     "404": (status(404), False), "429": (status(429), False), "302": (status(302), False), "good": (says(OK), False),
 }  # fmt: skip
@@ -302,7 +304,7 @@ def test_a_client_that_uploads_slowly_is_not_the_upstreams_fault(tmp_path: Path)
                 wire.sendall(f"POST {SLACK}/x HTTP/1.1\r\nHost: g\r\nContent-Length: 9\r\n\r\nx".encode())
                 return read_answer(wire)
 
-        assert {answer.status for answer, _ in at_once(6, drip)} == {504}
+        assert {answer.status for answer, _ in at_once(6, drip)} == {408}
         assert breaker_of(gateway) == "closed"
 
 

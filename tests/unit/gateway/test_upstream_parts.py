@@ -25,8 +25,10 @@ from gateway_runtime.upstream.settings import ROUTES, RouteTable
 @pytest.mark.parametrize(
     ("path", "seconds"),
     [
-        ("/api/v2/crm/contacts", 30), ("/api/v2/slack/ai", 120), ("/api/v2/slack/ai/summary", 120), ("/api/v2/gmail/generate", 120),
-        ("/generate", 120), ("/ai", 120), ("/api/v2/slack/ai/", 120), ("/api/v2/slack/generate-report", 30), ("/api/v2/slack/email", 30),
+        ("/api/v2/crm/contacts", 30), ("/api/v2/slack/ai", 120), ("/api/v2/slack/ai/summary", 120),
+        ("/api/v2/gmail/generate", 120),
+        ("/generate", 120), ("/ai", 120), ("/api/v2/slack/ai/", 120), ("/api/v2/slack/generate-report", 30),
+        ("/api/v2/slack/email", 30),
         ("/api/v2/slack/AI", 30), ("/api/v2/slack/aix", 30), ("/api/v2/slack/xai", 30), ("/api/v2/slack/a/i", 30),
         ("/api/v2/slack/regenerate", 30), ("/api/v2/slack/generate.json", 30), ("/api/v2/slack/ai%20", 30), ("/", 30),
     ],
@@ -38,8 +40,10 @@ def test_a_whole_segment_decides(path: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("asked", "left", "callers"),
     [
-        (None, 30, False), (b"300", 0.3, True), (b"0", 0, True), (b"29999", 29.999, True), (b"30000", 30, False), (b"999999999", 30, False),
-        (b"9999999999", 30, False), (b"-1", 30, False), (b"1.5", 30, False), (b"", 30, False), (b"0x10", 30, False), (b"1e3", 30, False),
+        (None, 30, False), (b"300", 0.3, True), (b"0", 0, True), (b"29999", 29.999, True), (b"30000", 30, False),
+        (b"999999999", 30, False),
+        (b"9999999999", 30, False), (b"-1", 30, False), (b"1.5", 30, False), (b"", 30, False), (b"0x10", 30, False),
+        (b"1e3", 30, False),
         ("٣".encode(), 30, False), (b" 5", 30, False),
     ],
 )  # fmt: skip
@@ -75,7 +79,7 @@ def test_long_exactly_when_a_segment_is_one_of_them(parts: list[str]) -> None:
 def test_the_route_table_reads_its_default() -> None:
     table = RouteTable.parse(ROUTES)
     assert [row.pattern for row in table.rows] == ["/api/v2/crm/contacts/*", "/api/v2/slack/*", "/api/v2/gmail/*"]
-    assert [(row.upstream, row.strip, row.seconds) for row in table.rows][0] == ("crm", "/api/v2/crm", 0)
+    assert (table.rows[0].upstream, table.rows[0].strip, table.rows[0].seconds) == ("crm", "/api/v2/crm", 0)
     assert RouteTable.parse("slack:/s@2.5").rows[0].seconds == 2.5
 
 
