@@ -31,8 +31,9 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "xgw.cli.demo": (*CLI, "xgw.cli", "xgw.changes", "xgw.probes"),  # makes a step of its own, a bad one
     "xgw.runner": ("xgw.planning", "xgw.stages", "xgw.ledger", "xgw.target"),
     "xgw.planning": ("xgw.ledger", "xgw.target"),
-    "xgw.stages": ("xgw.measuring", "xgw.ledger", "xgw.target"),
-    "xgw.measuring": ("xgw.target",),
+    "xgw.stages": ("xgw.measuring", "xgw.at_once", "xgw.ledger", "xgw.target"),
+    "xgw.measuring": ("xgw.at_once", "xgw.target"),
+    "xgw.at_once": (),
     "xgw.rollback": ("xgw.planning", "xgw.ledger", "xgw.changes", "xgw.load", "xgw.target"),
     "xgw.ledger": (),
     "xgw.lock": ("xgw.ledger",),
