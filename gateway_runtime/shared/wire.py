@@ -98,7 +98,7 @@ class Wire:
                 try:
                     answers.append(await connection.read_response())
                 except ResponseError as error:
-                    answers.append(Refused(_CODES.get(type(error).__name__) or str(error).partition(" ")[0]))
+                    answers.append(Refused(_code(error)))
         except asyncio.CancelledError:
             self.close()
             raise
@@ -130,3 +130,8 @@ class Wire:
         if writer is not None:
             writer.transport.abort()
             self._connection._reader = self._connection._writer = None
+
+
+def _code(error: Exception) -> str:
+    first = str(error).partition(" ")[0]
+    return _CODES.get(type(error).__name__) or (first if first.isupper() else "ERR")
