@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import threading
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.helpers.engine import Seen
 from tests.helpers.place import Place
 from xgw import runner
 from xgw.changes.service import ServiceSpec
 from xgw.ledger import Ledger
-from xgw.load.generator import LoadResult, drive
 from xgw.local.images import pinned
 from xgw.plan.model import GATEWAY, Phase, Step
 from xgw.planning import plan
 from xgw.probes.memory import memory_fits
 
 RATE = 100.0
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def release(place: Place, image: str, *, memory: str = "512Mi") -> runner.Run:
@@ -30,16 +34,29 @@ def release(place: Place, image: str, *, memory: str = "512Mi") -> runner.Run:
         return runner.apply(bench, plan(target, ledger, phase), command=f"release {image}")
 
 
+@dataclass
+class Answers:
+    """What the users were told: status or fault -> how often."""
+
+    said: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> dict[str, int]:
+        return {word: count for word, count in self.said.items() if not word.startswith("2")}
+
+
 @contextlib.contextmanager
-def users(place: Place, *, seconds: float) -> Iterator[list[LoadResult]]:
-    """100 requests a second at the gateway's live address for `seconds`, which must outlast the block; what they saw stands
-    in the list afterwards."""
-    url, seen = place.target().service(GATEWAY).uri, list[LoadResult]()
-    thread = threading.Thread(target=lambda: seen.append(drive([f"{url}/health"], rate=RATE, seconds=seconds)))
-    thread.start()
-    try:
-        yield seen
-        assert thread.is_alive(), "the load ended before what it was to watch"
-    finally:
-        thread.join()
-    assert seen[0].sent == RATE * seconds
+def users(place: Place, *, seconds: float) -> Iterator[Answers]:
+    """100 requests a second at the gateway's live address for `seconds`, which must outlast the block; what they were
+    told stands in the answers afterwards."""
+    url, seen = f"{place.target().service(GATEWAY).uri}/health", Answers()
+    command = [sys.executable, "-m", "tests.helpers.asking", url, str(RATE), str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as asking:
+        try:
+            yield seen
+            assert asking.poll() is None, "the users went home before what they were to watch had ended"
+            out, _ = asking.communicate(timeout=seconds + 60)
+        finally:
+            asking.kill()
+    seen.said = json.loads(out)
+    assert sum(seen.said.values()) == RATE * seconds
