@@ -53,7 +53,9 @@ class Deep:
 
     async def __call__(self, request: Request) -> Response:
         states = await self._look()
+        parts = {name: dict(part()) for name, part in self._parts.items()}
         degraded = any(state not in ("healthy", "not configured") for state in states.values())
+        degraded = degraded or any(part.get("status") == "degraded" for part in parts.values())
         details = self._operator.sees_details(request)
         body = {
             "status": "degraded" if degraded else "healthy",
@@ -62,7 +64,7 @@ class Deep:
                 name: {"status": states[name], **(_protection(upstream, details) if upstream else {})}
                 for name, upstream in self._upstreams.items()
             },
-            **{name: dict(part()) for name, part in self._parts.items()},
+            **parts,
         }
         return Response(200, [(b"content-type", JSON), NO_STORE], json.dumps(body).encode())
 

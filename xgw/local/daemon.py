@@ -99,7 +99,7 @@ async def _start(home: Path, created: float, stack: AsyncExitStack) -> files.Loc
     stack.callback(metrics.close)
     in_flight = InFlight()
     timing = timing_from_environment()
-    valkey = Valkey(root / "valkey")
+    valkey = Valkey(root / "valkey", files.instances(home))
     stack.push_async_callback(valkey.stop)
     await valkey.start()
     supervisor = Supervisor(

@@ -20,6 +20,7 @@ from pathlib import Path
 from xgw.local import leftovers, ports
 
 log = logging.getLogger("xgw.local")
+NOTE = "valkey"
 START_S = 5.0
 STOP_S = 3.0
 POLL_S = 0.02
@@ -34,18 +35,20 @@ LIMITS = (
 class Valkey:
     """One server on a loopback port that stays the same for the daemon's life. `address` is "" while it never started."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, notes: Path) -> None:
+        """`directory` is where it runs; `notes` where the daemon notes its processes (xgw.local.leftovers)."""
         self._directory = directory
+        self._notes = notes
         self._process: subprocess.Popen[bytes] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._port = 0
         self.address = ""
 
     async def start(self) -> None:
-        """Ends what an earlier daemon left behind, starts, and waits until it accepts connections. A machine that cannot
-        run it gets a local target without Redis, and a line in the daemon's log."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        leftovers.sweep(self._directory)
+        """Starts, and waits until it accepts connections. A machine that cannot run it gets a local target without Redis,
+        and a line in the daemon's log."""
+        for directory in (self._directory, self._notes):
+            directory.mkdir(parents=True, exist_ok=True)
         try:
             self._port = ports.pick()
             await self._launch()
@@ -69,7 +72,7 @@ class Valkey:
             if time.monotonic() > deadline:
                 process.kill()
             await asyncio.sleep(POLL_S)
-        leftovers.forget(self._directory, "valkey")
+        leftovers.forget(self._notes, NOTE)
 
     @property
     def pid(self) -> int:
@@ -92,7 +95,7 @@ class Valkey:
             )
         with suppress(Exception):  # it may be gone already; then it is not worth a note
             stamp = leftovers.stamp(self._process.pid)
-            leftovers.note(self._directory, "valkey", leftovers.Noted(self._process.pid, stamp))
+            leftovers.note(self._notes, NOTE, leftovers.Noted(self._process.pid, stamp))
         deadline = time.monotonic() + START_S
         while not await _accepts(self._port):
             if self._process.poll() is not None or time.monotonic() > deadline:

@@ -129,6 +129,7 @@ def test_no_request_fails_or_waits_for_a_redis_that(kind: str, stage: Stage, rec
         if gone:
             time.sleep(0.8)
             assert stage.redis() == "degraded"
+            assert stage.look().json()["status"] == "degraded"
             assert stage.look().header("x-ratelimit-mode") == "degraded"
         else:
             time.sleep(0.4)
