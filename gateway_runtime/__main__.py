@@ -1,4 +1,4 @@
-"""`python -m gateway_runtime`: reads the environment, listens on 0.0.0.0:$PORT, drains on SIGTERM.
+"""`python -m gateway_runtime`: reads the environment, listens on $PORT, drains on SIGTERM.
 
 Exit codes: 0 stopped as asked, 1 could not listen, 2 a setting or an argument is wrong.
 """

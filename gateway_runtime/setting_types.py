@@ -89,6 +89,13 @@ def name(text: str) -> str:
     return text
 
 
+def ipv4(text: str) -> str:
+    """An IPv4 address."""
+    if not re.fullmatch(r"(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}", text):
+        raise ValueError("must be an IPv4 address")
+    return text
+
+
 def project(text: str) -> str:
     if not re.fullmatch(r"([a-z0-9.-]{1,100}:)?[a-z][a-z0-9-]{0,62}", text):
         raise ValueError("must be a project id")

@@ -20,6 +20,7 @@ from gateway_runtime.setting_types import (
     Setting,
     UpstreamUrl,
     database,
+    ipv4,
     listed,
     name,
     number,
@@ -46,6 +47,7 @@ class Settings:
     """Everything the process was told, checked. One field per row of `TABLE`."""
 
     port: int = 8080
+    listen_address: str = "0.0.0.0"  # noqa: S104  Cloud Run's container contract
     role: str = "gateway"
     environment: str = "production"
     error_detail: str = "none"
@@ -134,7 +136,8 @@ class Settings:
 
 
 TABLE: tuple[Setting, ...] = (
-    Setting("PORT", whole(1, 65535), "1..65535", "The port to listen on, at 0.0.0.0. Cloud Run sets it."),
+    Setting("PORT", whole(1, 65535), "1..65535", "The port to listen on. Cloud Run sets it."),
+    Setting("LISTEN_ADDRESS", ipv4, "an IPv4 address", "The address to listen on. Cloud Run needs the default."),
     Setting("ROLE", one_of(*ROLES), " ".join(ROLES), "Which service this process is."),
     Setting(
         "ENVIRONMENT", name, "a name", "A name for humans and logs. It opens nothing: every switch is its own setting."

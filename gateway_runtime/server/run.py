@@ -35,7 +35,7 @@ def run(settings: Settings) -> int:
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind(("0.0.0.0", settings.port))  # noqa: S104  the platform's contract
+        listening.bind((settings.listen_address, settings.port))
         serve(build(settings, log), front(settings, log), listening, drain=settings.server_drain_timeout)
     except OSError as fault:
         log.write("error", f"cannot listen on port {settings.port}: {(fault.strerror or str(fault)).lower()}")

@@ -53,7 +53,7 @@ def _serve(answer: Callable[[str], tuple[int, Mapping[str, object]]]) -> None:
         daemon_threads = True
         request_queue_size = 128
 
-    Server(("0.0.0.0", int(os.environ["PORT"])), Handler).serve_forever()  # noqa: S104  Cloud Run's contract
+    Server((os.environ.get("LISTEN_ADDRESS", "127.0.0.1"), int(os.environ["PORT"])), Handler).serve_forever()
 
 
 def crash() -> None:

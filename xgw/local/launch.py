@@ -30,9 +30,11 @@ class Heard(Enum):
 
 
 def platform_environment(spec: RevisionSpec, port: int) -> dict[str, str]:
-    """What Cloud Run adds to a container's environment (container runtime contract)."""
+    """What Cloud Run adds to a container's environment (container runtime contract), and one thing that it does not: here a
+    container has no network of its own, so it is told to listen where only this machine reaches it."""
     return {
         "PORT": str(port),
+        "LISTEN_ADDRESS": "127.0.0.1",
         "K_SERVICE": spec.service,
         "K_REVISION": spec.name,
         "K_CONFIGURATION": spec.service,

@@ -11,7 +11,9 @@ from gateway_runtime.settings import TABLE, Settings, SettingsFault, read, refer
 REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "gateway-settings.md"
 
 WRONG = [
-    ("PORT", "0"), ("PORT", "65536"), ("PORT", "80a"), ("PORT", "-1"), ("PORT", "8080 "), ("PORT", "٨٠"), ("PORT", "1" * 5000),
+    ("PORT", "0"),
+    ("LISTEN_ADDRESS", "256.0.0.1"), ("LISTEN_ADDRESS", "localhost"),
+    ("PORT", "65536"), ("PORT", "80a"), ("PORT", "-1"), ("PORT", "8080 "), ("PORT", "٨٠"), ("PORT", "1" * 5000),
     ("ROLE", "Gateway"), ("ROLE", "admin"), ("ENVIRONMENT", "a b"), ("ERROR_DETAIL", "FULL"), ("ERROR_DETAIL", "1"),
     ("CORS_ALLOWED_ORIGINS", "*"), ("CORS_ALLOWED_ORIGINS", "https://a.*.com"), ("CORS_ALLOWED_ORIGINS", "https://x.com,null"),
     ("CORS_MAX_AGE", "-1"), ("CORS_MAX_AGE", "86401"), ("CORS_MAX_AGE", "1.5"), ("LOG_LEVEL", "trace"), ("LOG_FORMAT", "xml"),
