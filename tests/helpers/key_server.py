@@ -40,11 +40,11 @@ class KeyServer:
             to.close_connection = True
             return
         if self.play == "500":
-            status, body = 500, b"sick"
+            status = 500  # with a key set all the same: what a sick server says does not count
         elif self.play == "html":
             body = b"<html>maintenance</html>"
         elif self.play == "redirect":
-            status, body, more = 302, b"", [("Location", f"http://127.0.0.1:{self.port}/elsewhere")]
+            status, more = 302, [("Location", f"http://127.0.0.1:{self.port}/elsewhere")]
         elif self.play == "huge":
             body = self.body + b" " * 5_000_000
         to.send_response(status)
