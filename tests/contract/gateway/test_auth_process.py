@@ -339,6 +339,15 @@ def test_keys_in_a_file_may_be_missing_at_first_and_replaced_later(tmp_path: Pat
         assert process.ask("GET", "/nothing", token=bearer(issuer("key-2").token())).status == 404
 
 
+def test_strangers_are_limited_by_address_and_cost_no_upstream_call(tmp_path: Path, upstream: RawUpstream) -> None:
+    before = len(upstream.requests)
+    with running(tmp_path, UPSTREAM_SLACK_URL=upstream.url, RATE_LIMIT_ADDRESS="5/60") as process:
+        forged = bearer(Issuer("key-1", issuer("key-2").private).token())
+        said = [process.ask("GET", PROTECTED, token=token).status for token in ("", forged) * 5]
+        assert said == [401] * 5 + [429] * 5
+    assert len(upstream.requests) == before
+
+
 def test_a_right_token_without_tenant_is_403_with_a_challenge(gateway: Running) -> None:
     answer = gateway.ask("GET", PROTECTED, token=bearer(issuer().token(None)))
     assert (answer.status, answer.code) == (403, "FORBIDDEN")
