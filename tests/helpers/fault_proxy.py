@@ -105,7 +105,9 @@ class FaultProxy:
             self._writers.discard(writer)
             writer.close()
 
-    async def _up(self, reader: asyncio.StreamReader, forth: asyncio.StreamWriter, writer: asyncio.StreamWriter) -> None:
+    async def _up(
+        self, reader: asyncio.StreamReader, forth: asyncio.StreamWriter, writer: asyncio.StreamWriter
+    ) -> None:
         while piece := await reader.read(65536):
             if self.fault == "blackhole":
                 continue

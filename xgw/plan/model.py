@@ -92,7 +92,9 @@ class Delta:
         return cls(
             **{
                 **data,
-                "fields": tuple(FieldChange(**{**change, "also": tuple(change.get("also", ()))}) for change in data["fields"]),
+                "fields": tuple(
+                    FieldChange(**{**change, "also": tuple(change.get("also", ()))}) for change in data["fields"]
+                ),
                 "traffic": tuple(Share(**share) for share in data["traffic"]),
             }
         )
