@@ -21,6 +21,10 @@ def pid_of(home: Path) -> int:
     return int(noted.partition('"pid": ')[2].partition(",")[0])
 
 
+def purposes(asked: redis.Redis) -> set[str]:
+    return {row["name"].split("/")[1] for row in asked.client_list() if "/" in row["name"]}
+
+
 def ask(address: str) -> redis.Redis:
     host, _, port = address.partition(":")
     return redis.Redis(host, int(port), socket_timeout=2)
@@ -34,8 +38,7 @@ def test_it_serves_while_the_daemon_does_and_ends_with_it_however_that_ends(tmp_
         assert asked.config_get("maxmemory*") | {"maxmemory-policy": "allkeys-lru", "maxmemory": "67108864"} == (
             asked.config_get("maxmemory*")
         )
-        names = {row["name"].split("/")[1] for row in asked.client_list() if "/" in row["name"]}
-        assert names == {"shared", "limiter"}  # the plan's current state
+        wait_until(lambda: purposes(asked) == {"shared", "limiter"})  # the plan's current state
         first = pid_of(home)
         os.kill(endpoint.pid, signal.SIGKILL)
         wait_until(lambda: gone(first), 2.0)
