@@ -6,13 +6,16 @@ import time
 
 import pytest
 
-from tests.helpers.place import Done, Place
+from tests.helpers.place import TARGET, Done, Place
 from xgw.errors import ExitCode
+from xgw.plan.phase1 import PHASE1
 
 pytestmark = pytest.mark.e2e
 
 FLAGS = ("--project", "xgw-local", "--region", "us-central1")
 APPLY = ("phase1", "apply", "--only", "1.7")
+REHEARSAL = f"{TARGET}@loopback"
+"""How the ledger calls a project that was an endpoint on this machine."""
 
 
 def cloud(place: Place, *words: str, endpoint: str | None = None) -> Done:
@@ -22,8 +25,8 @@ def cloud(place: Place, *words: str, endpoint: str | None = None) -> Done:
 def test_a_project_is_planned_through_the_endpoint(place: Place) -> None:
     done = cloud(place, "phase1", "plan", "-o", "json")
     assert done.code == ExitCode.OK, done
-    assert [step["state"] for step in done.data["steps"]] == ["change"] * 5
-    assert done.data["target"] == "projects/xgw-local/locations/us-central1@loopback"
+    assert [step["state"] for step in done.data["steps"]] == ["change"] * len(PHASE1.steps)
+    assert done.data["target"] == REHEARSAL
 
 
 def test_a_change_of_a_project_needs_a_yes_that_names_it(place: Place) -> None:
@@ -43,14 +46,15 @@ def test_with_yes_it_is_applied_measured_and_put_back(place: Place) -> None:
     state = place.state()
     done = cloud(place, *APPLY, "--yes", "-o", "json")
     assert done.code == ExitCode.OK, done
-    assert place.step("1.7") == "validated"
+    assert place.step("1.7", REHEARSAL) == "validated"
     refused = cloud(place, "rollback", "gateway")
     refused.assert_told(ExitCode.USAGE, "project xgw-local, region us-central1", "Move 100%", "--yes")
     refused = cloud(place, "phase1", "rollback")
     refused.assert_told(ExitCode.USAGE, "project xgw-local, region us-central1", "Put back 1.7?", "--yes")
-    assert place.step("1.7") == "validated"
+    assert place.step("1.7", REHEARSAL) == "validated"
     assert cloud(place, "phase1", "rollback", "--yes").code == ExitCode.OK
     assert place.state() == state
+    assert place.step("1.7") == ""  # the rehearsal is not in the local target's own record
 
 
 @pytest.mark.parametrize(

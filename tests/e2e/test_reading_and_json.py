@@ -29,6 +29,7 @@ READING = [
     ("revisions", "crm-engine"),
     ("state",),
     ("logs", "gateway"),
+    ("token",),
     ("unlock",),
     ("rollback", "gateway", "--dry-run"),
     ("rollback", "--run", "1", "--dry-run"),

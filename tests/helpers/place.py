@@ -124,13 +124,11 @@ class Place:
     def state(self) -> str:
         return self.text("state", "--json")
 
-    def step(self, step: str) -> str:
+    def step(self, step: str, target: str = TARGET) -> str:
         """Where the step stands, by the ledger."""
-        return next((a.state for name, a in self.attempts().items() if name == step), "")
-
-    def attempts(self) -> dict[str, Any]:
         with contextlib.closing(Ledger(self.home / "ledger.db")) as ledger:
-            return ledger.latest(TARGET)
+            found = ledger.latest(target).get(step)
+        return found.state if found else ""
 
     def records(self, **which: Any) -> list[Record]:
         with contextlib.closing(Ledger(self.home / "ledger.db")) as ledger:
