@@ -108,16 +108,20 @@ def framing(headers: Headers, minor: int) -> Framing:
     return Framing(length=int(lengths[0]))
 
 
-def parse_request(head: bytes) -> Request:
-    """Read a request head that ends with its empty line. Raises Malformed."""
-    found = _Collector()
-    parser = httptools.HttpRequestParser(found)
+def _feed(parser: httptools.HttpRequestParser | httptools.HttpResponseParser, head: bytes) -> None:
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
         raise Malformed(str(error)) from error
+
+
+def parse_request(head: bytes) -> Request:
+    """Read a request head that ends with its empty line. Raises Malformed."""
+    found = _Collector()
+    parser = httptools.HttpRequestParser(found)
+    _feed(parser, head)
     version = parser.get_http_version()
     if not found.complete or version not in ("1.0", "1.1"):
         raise Malformed("version")
@@ -166,12 +170,7 @@ def parse_response(head: bytes) -> Response:
     """Read a response head that ends with its empty line. Raises Malformed."""
     found = _Collector()
     parser = httptools.HttpResponseParser(found)
-    try:
-        parser.feed_data(head)
-    except httptools.HttpParserUpgrade:
-        pass
-    except httptools.HttpParserError as error:
-        raise Malformed(str(error)) from error
+    _feed(parser, head)
     status = parser.get_status_code()
     if not found.complete or not 100 <= status <= 999:
         raise Malformed("status")
