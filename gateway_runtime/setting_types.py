@@ -102,12 +102,6 @@ def project(text: str) -> str:
     return text
 
 
-def database(text: str) -> str:
-    if text.startswith((":memory:", "file:")) or "\0" in text:
-        raise ValueError("must be the path of a SQLite file that outlives the process")
-    return text
-
-
 def parse_url(text: str) -> UpstreamUrl:
     """The base URL of an upstream; ValueError unless it is plain http(s)://host[:port][/path]."""
     wanted = "must be a base URL like http://host:port, without user, query or fragment"

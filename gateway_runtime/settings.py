@@ -14,12 +14,12 @@ from typing import Any
 from gateway_runtime.auth import settings as auth
 from gateway_runtime.cache import settings as cache
 from gateway_runtime.cache.policy import Policies
+from gateway_runtime.contacts import settings as contacts
 from gateway_runtime.origins import OriginPolicy
 from gateway_runtime.server.hosts import HostPolicy
 from gateway_runtime.setting_types import (
     Setting,
     UpstreamUrl,
-    database,
     ipv4,
     listed,
     name,
@@ -83,7 +83,7 @@ class Settings:
     breaker_half_open_seconds: float = 150.0
     operator_token: str = ""
     diagnostics: str = "off"
-    contacts_database: str = ""
+    contacts_store: str = ""
     auth_firebase_project: str = ""
     auth_keys: str = ""
     auth_issuer: str = ""
@@ -176,7 +176,7 @@ TABLE: tuple[Setting, ...] = (
         "UPSTREAM_GMAIL_URL", parse_url, "a base URL", "Where the Gmail service listens. Unset: its routes answer 503."
     ),
     *upstream.ROWS,
-    Setting("CONTACTS_DATABASE", database, "a path", "The SQLite file of the contacts. Required for the role `crm`."),
+    *contacts.ROWS,
     *auth.ROWS,
     Setting(
         "SERVER_ALLOWED_HOSTS",
@@ -274,8 +274,9 @@ def read(env: Mapping[str, str]) -> Settings:
         settings = Settings(**auth.completed(values))
     except ValueError as fault:
         raise SettingsFault(str(fault)) from None
-    if settings.role == "crm" and not settings.contacts_database:
-        raise SettingsFault("CONTACTS_DATABASE: required for ROLE=crm")
+    if settings.role == "crm" and not settings.contacts_store:
+        moved = "; CONTACTS_DATABASE=PATH is now CONTACTS_STORE=sqlite://PATH" if "CONTACTS_DATABASE" in env else ""
+        raise SettingsFault(f"CONTACTS_STORE: required for ROLE=crm{moved}")
     return settings
 
 

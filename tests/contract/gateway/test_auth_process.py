@@ -188,7 +188,7 @@ def test_a_refused_upload_is_answered_before_its_body_is_read(gateway: Running) 
 @pytest.mark.parametrize("role", ["gateway", "crm", "slack", "gmail"])
 def test_without_keys_nothing_is_open(role: str, tmp_path: Path) -> None:
     own = {"gateway": "/api/v2/crm/contacts", "crm": "/contacts", "slack": "/channels", "gmail": "/messages"}
-    with running(tmp_path, auth=False, ROLE=role, CONTACTS_DATABASE=str(tmp_path / "c.db")) as process:
+    with running(tmp_path, auth=False, ROLE=role, CONTACTS_STORE=f"sqlite://{tmp_path}/c.db") as process:
         assert process.ask("GET", "/health", token="").status == 200
         for token in ("", None, "Authorization: Bearer x"):
             answer = process.ask("GET", own[role], token=token)
@@ -199,7 +199,7 @@ def test_without_keys_nothing_is_open(role: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("role", ["crm", "slack", "gmail"])
 def test_every_service_checks_for_itself(role: str, tmp_path: Path) -> None:
     own = {"crm": "/contacts", "slack": "/channels", "gmail": "/messages"}
-    with running(tmp_path, ROLE=role, CONTACTS_DATABASE=str(tmp_path / "c.db")) as process:
+    with running(tmp_path, ROLE=role, CONTACTS_STORE=f"sqlite://{tmp_path}/c.db") as process:
         assert process.ask("GET", own[role]).status == 200
         assert (
             process.ask("GET", own[role], "X-Tenant-Id: acme", "X-User-Id: ada", "Via: 1.1 gateway", token="").status

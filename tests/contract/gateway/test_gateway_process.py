@@ -28,7 +28,7 @@ def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("role", ["gateway", "crm", "slack", "gmail"])
 def test_every_role_is_alive_on_its_port_and_stops_with_0(role: str, tmp_path: Path) -> None:
-    env = {**CRM, "CONTACTS_DATABASE": str(tmp_path / "c.db"), "ROLE": role}
+    env = {**CRM, "CONTACTS_STORE": f"sqlite://{tmp_path}/c.db", "ROLE": role}
     with running(tmp_path, **env) as process:
         answer = process.ask("GET", "/health")
         assert (answer.status, answer.json()) == (200, {"status": "healthy"})
@@ -41,7 +41,7 @@ def test_every_role_is_alive_on_its_port_and_stops_with_0(role: str, tmp_path: P
     [
         ({"PORT": "http"}, "PORT"),
         ({"CORS_ALLOWED_ORIGINS": "https://a.*.com"}, "CORS_ALLOWED_ORIGINS"),
-        ({"ROLE": "crm"}, "CONTACTS_DATABASE"),
+        ({"ROLE": "crm"}, "CONTACTS_STORE"),
     ],
 )
 def test_a_wrong_setting_ends_the_start_with_one_line_and_2(env: dict[str, str], name: str) -> None:
@@ -59,9 +59,10 @@ def test_a_taken_port_ends_the_start_with_1_and_says_so() -> None:
 
 
 def test_a_database_that_cannot_be_opened_ends_the_start_with_1(tmp_path: Path) -> None:
-    done = run(**CRM, CONTACTS_DATABASE=str(tmp_path / "no" / "such" / "folder.db"), PORT=str(free_port()))
+    done = run(**CRM, CONTACTS_STORE=f"sqlite://{tmp_path}/no/such/folder.db", PORT=str(free_port()))
     assert done.returncode == 1
-    assert "unable to open database file" in done.stdout
+    assert "unavailable: SQLITE_CANTOPEN" in done.stdout
+    assert "no/such/folder.db" in done.stdout
 
 
 def test_settings_can_be_shown_without_starting() -> None:

@@ -19,7 +19,7 @@ from tests.helpers.tokens import bearer
 JSON = "Content-Type: application/json"
 TENANTS = ("acme", "globex")
 UNLIMITED = {"RATE_LIMIT_ADDRESS": "off", "RATE_LIMIT_USER": "off"}
-LISTS = ("/api/v2/crm/contacts", "/api/v2/crm/contacts?type=customer")
+LISTS = ("/api/v2/crm/contacts", "/api/v2/crm/contacts?type=organization")
 REQUESTS, AT_ONCE = 2400, 24
 
 
@@ -27,7 +27,7 @@ REQUESTS, AT_ONCE = 2400, 24
 def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("tenants")
     with running(
-        folder, ROLE="crm", CONTACTS_DATABASE=str(folder / "c.db"), RATE_LIMIT_ADDRESS="off", RATE_LIMIT_USER="off"
+        folder, ROLE="crm", CONTACTS_STORE=f"sqlite://{folder}/c.db", RATE_LIMIT_ADDRESS="off", RATE_LIMIT_USER="off"
     ) as process:
         yield process
 
@@ -44,7 +44,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, crm: Running) -> Iterator[
 
 
 def add(where: Running, tenant: str, name: str, prefix: str = "/api/v2/crm") -> str:
-    body = json.dumps({"name": f"{tenant} {name}", "email": f"{name}@{tenant}.example", "type": "customer"}).encode()
+    body = json.dumps({"name": f"{tenant} {name}", "email": f"{name}@{tenant}.example", "type": "organization"}).encode()
     answer = where.ask("POST", f"{prefix}/contacts", JSON, body=body, token=bearer(tenant))
     assert answer.status == 201, answer
     return str(answer.json()["id"])
@@ -122,7 +122,7 @@ async def _interleaved(port: int, ids: dict[str, list[str]]) -> dict[str, int]:
             whose = chance.choice((tenant, other))
             contact = chance.choice(ids[whose])
             target = chance.choice(
-                ("/api/v2/crm/contacts", "/api/v2/crm/contacts?type=customer", f"/api/v2/crm/contacts/{contact}")
+                ("/api/v2/crm/contacts", "/api/v2/crm/contacts?type=organization", f"/api/v2/crm/contacts/{contact}")
             )
             expected = 404 if target.endswith(contact) and whose == other else 200
             writer.write(f"GET {target} HTTP/1.1\r\nHost: a\r\n{bearer(tenant)}\r\n\r\n".encode())

@@ -41,7 +41,7 @@ def test_the_services_are_wired_to_each_other(cloud: LocalCloud):
     assert gateway["ROLE"] == "gateway"
     assert gateway["UPSTREAM_CRM_URL"] == cloud.get(CRM_NAME).uri
     assert {"UPSTREAM_SLACK_URL", "UPSTREAM_GMAIL_URL"} <= gateway.keys()
-    assert crm["CONTACTS_DATABASE"].startswith(str(cloud.home))
+    assert crm["CONTACTS_STORE"].startswith(f"sqlite://{cloud.home}")
     assert (crm["ROLE"], crm["AUTH_ISSUER"]) == ("crm", "xgw-local")
 
 

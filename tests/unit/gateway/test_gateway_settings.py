@@ -22,8 +22,8 @@ WRONG = [
     ("UPSTREAM_CRM_URL", "http://"), ("UPSTREAM_CRM_URL", "http://u:p@crm"), ("UPSTREAM_CRM_URL", "http://crm?x=1"),
     ("UPSTREAM_CRM_URL", "http://crm#x"), ("UPSTREAM_CRM_URL", "http://crm:0"), ("UPSTREAM_CRM_URL", "http://crm:99999"),
     ("UPSTREAM_CRM_URL", "http://crm/../x"), ("UPSTREAM_SLACK_URL", "http://crm//x"), ("UPSTREAM_GMAIL_URL", "http://cr m"),
-    ("UPSTREAM_TIMEOUT", "0"), ("UPSTREAM_TIMEOUT", "3601"), ("UPSTREAM_TIMEOUT", "soon"), ("CONTACTS_DATABASE", ":memory:"),
-    ("CONTACTS_DATABASE", "file::memory:?cache=shared"), ("GOOGLE_CLOUD_PROJECT", "My Project"),
+    ("UPSTREAM_TIMEOUT", "0"), ("UPSTREAM_TIMEOUT", "3601"), ("UPSTREAM_TIMEOUT", "soon"), ("CONTACTS_STORE", "sqlite:///:memory:?x"),
+    ("CONTACTS_STORE", "contacts.db"), ("GOOGLE_CLOUD_PROJECT", "My Project"),
     ("SERVER_ALLOWED_HOSTS", "a/b"), ("SERVER_ALLOWED_HOSTS", "a,,b"), ("SERVER_ALLOWED_HOSTS", "*"),
     ("SERVER_ALLOWED_HOSTS", "a.*.b"), ("SERVER_ALLOWED_HOSTS", "a:80"), ("SERVER_HEAD_BYTES", "1023"),
     ("SERVER_HEAD_FIELDS", "7"), ("SERVER_URL_BYTES", "8193"), ("SERVER_HEAD_TIMEOUT", "0"), ("SERVER_BODY_TIMEOUT", "-1"),
@@ -89,8 +89,8 @@ def test_an_empty_variable_counts_as_unset() -> None:
 
 
 def test_the_crm_needs_its_database() -> None:
-    assert read({"ROLE": "crm", "CONTACTS_DATABASE": "x.db"}).contacts_database == "x.db"
-    with pytest.raises(SettingsFault, match=r"^CONTACTS_DATABASE: required for ROLE=crm$"):
+    assert read({"ROLE": "crm", "CONTACTS_STORE": "sqlite:///x.db"}).contacts_store == "sqlite:///x.db"
+    with pytest.raises(SettingsFault, match=r"^CONTACTS_STORE: required for ROLE=crm$"):
         read({"ROLE": "crm"})
 
 
