@@ -5,9 +5,9 @@ Google Cloud and the embedded target differ only in the address and the credenti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from xgw.errors import NotFound
 
@@ -20,8 +20,15 @@ if TYPE_CHECKING:
     from xgw.settings import Settings
 
 
-def no_token() -> str:
-    """For whom no token was given: what is protected will answer 401."""
+class Tokens(Protocol):
+    """Makes a token that the services of a target believe: for a tenant and a user of the probe's own when they are named,
+    else for the usual ones. Empty when nobody can make one: what is protected will answer 401."""
+
+    def __call__(self, *, tenant: str = "", user: str = "") -> str: ...
+
+
+def no_token(*, tenant: str = "", user: str = "") -> str:
+    """For whom no token was given."""
     return ""
 
 
@@ -29,7 +36,7 @@ def no_token() -> str:
 class Target:
     """One project and region, with the services of the plan by role. `id` names it in the ledger and in locks.
 
-    `token` gives a token that the services there believe, for the probes; empty when there is none.
+    `token` gives the probes a token that the services there believe; empty when there is none.
     """
 
     id: str
@@ -39,7 +46,7 @@ class Target:
     logs: LogDoor
     metrics: MetricDoor
     redis: RedisDoor
-    token: Callable[[], str] = no_token
+    token: Tokens = no_token
 
     @property
     def names(self) -> Mapping[str, str]:
@@ -71,7 +78,7 @@ def connect(
     endpoint: str = "",
     writable: bool = False,
     redis: str = "",
-    token: Callable[[], str] = no_token,
+    token: Tokens = no_token,
     rehearsal: bool = False,
 ) -> Target:
     """The target for `project` in the settings' region; `endpoint` is a loopback "host:port" or empty for Google Cloud.

@@ -15,7 +15,7 @@ from xgw.report import safe
 if TYPE_CHECKING:
     from xgw.ledger import Ledger
     from xgw.settings import Settings
-    from xgw.target import Target
+    from xgw.target import Target, Tokens
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _cloud(settings: Settings, writable: bool) -> Opened:
 
 def _local(invocation: Invocation, writable: bool) -> Opened:
     from xgw import faults
-    from xgw.local import files, issuer, lifecycle
+    from xgw.local import lifecycle
     from xgw.target import connect
 
     settings = invocation.settings
@@ -109,12 +109,24 @@ def _local(invocation: Invocation, writable: bool) -> Opened:
             endpoint=endpoint.grpc,
             writable=writable,
             redis=endpoint.redis,
-            token=lambda: _told_token() or issuer.token(files.data(settings.home)),
+            token=_local_tokens(settings),
         ),
         None,  # type: ignore[arg-type]
     )
 
 
-def _told_token() -> str:
-    """The token that the probes are to show, from XGW_TOKEN."""
-    return os.environ.get("XGW_TOKEN", "")
+def _told_token(*, tenant: str = "", user: str = "") -> str:
+    """The token that the probes are to show, from XGW_TOKEN; it is of one user, and stands for nobody else."""
+    return "" if tenant or user else os.environ.get("XGW_TOKEN", "")
+
+
+def _local_tokens(settings: Settings) -> Tokens:
+    """The local target's own issuer signs for anybody. A token that was told counts for the usual tenant and user."""
+    from xgw.local import files, issuer
+
+    def token(*, tenant: str = "", user: str = "") -> str:
+        return _told_token(tenant=tenant, user=user) or issuer.token(
+            files.data(settings.home), tenant=tenant or issuer.TENANT, user=user or issuer.USER
+        )
+
+    return token
