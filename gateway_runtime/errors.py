@@ -29,6 +29,10 @@ CODES: Mapping[str, tuple[int, str]] = MappingProxyType(
         "EXPECTATION_FAILED": (417, "The only expectation met here is 100-continue"),
         "MISDIRECTED_REQUEST": (421, "This host is not served here"),
         "VALIDATION_FAILED": (400, "A value is not allowed"),
+        "INVALID_CURSOR": (400, "This cursor belongs to another list or was changed; begin again without one"),
+        "PRECONDITION_FAILED": (412, "It was changed since you read it"),
+        "IDEMPOTENCY_KEY_IN_USE": (409, "A request with this Idempotency-Key is under way; try again shortly"),
+        "IDEMPOTENCY_KEY_REUSED": (422, "This Idempotency-Key was used with another request"),
         "RATE_LIMITED": (429, "Too many requests"),
         "HEAD_TOO_LARGE": (431, "The head of the request is larger than allowed"),
         "INTERNAL_ERROR": (500, "An unexpected error occurred"),
@@ -46,15 +50,23 @@ CODES: Mapping[str, tuple[int, str]] = MappingProxyType(
 
 
 class Problem(Exception):
-    """A request that ends in an error answer. `details` go to the log, and out only when ERROR_DETAIL=full."""
+    """A request that ends in an error answer. `details` go to the log, and out only when ERROR_DETAIL=full; what stands
+    `beside` the error goes out to the caller, whose own input it is about."""
 
     def __init__(
-        self, code: str, message: str = "", *, headers: Sequence[tuple[bytes, bytes]] = (), **details: Any
+        self,
+        code: str,
+        message: str = "",
+        *,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        beside: Mapping[str, Any] = MappingProxyType({}),
+        **details: Any,
     ) -> None:
         self.code = code
         self.status, usual = CODES[code]
         self.message = message if message and self.status < 500 else usual
         self.headers = headers
+        self.beside = beside
         self.details = details
         super().__init__(message or usual)
 

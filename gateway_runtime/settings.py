@@ -15,6 +15,7 @@ from gateway_runtime.auth import settings as auth
 from gateway_runtime.cache import settings as cache
 from gateway_runtime.cache.policy import Policies
 from gateway_runtime.contacts import settings as contacts
+from gateway_runtime.contacts.settings import PageBound
 from gateway_runtime.origins import OriginPolicy
 from gateway_runtime.server.hosts import HostPolicy
 from gateway_runtime.setting_types import (
@@ -84,6 +85,9 @@ class Settings:
     operator_token: str = ""
     diagnostics: str = "off"
     contacts_store: str = ""
+    contacts_page_default: int = 50
+    contacts_page_max: PageBound = field(default_factory=lambda: PageBound(100))
+    contacts_cursor_key: str = ""
     auth_firebase_project: str = ""
     auth_keys: str = ""
     auth_issuer: str = ""

@@ -6,10 +6,8 @@ from gateway_runtime.asgi import Handler, Request, Response
 from gateway_runtime.origins import OriginPolicy
 
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
-ALLOWED = (
-    b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id, traceparent, tracestate"
-)
-EXPOSED = b"ETag, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+ALLOWED = b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Prefer, X-Request-Id, traceparent, tracestate"
+EXPOSED = b"ETag, Idempotent-Replayed, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
 PREFLIGHT_VARY = (b"vary", b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
 
 

@@ -67,5 +67,5 @@ def envelope(problem: Problem, request_id: str, *, shown: Exception | None = Non
     if shown is not None:
         error["stack"] = stack_of(shown)
         error["details"] = {"type": type(shown).__name__, "error": str(shown), **problem.details}
-    body = json.dumps({"error": error}, default=str).encode()
+    body = json.dumps({"error": error, **problem.beside}, default=str).encode()
     return Response(problem.status, [(b"content-type", JSON), (b"cache-control", b"no-store"), *problem.headers], body)

@@ -1,37 +1,55 @@
-"""The CRM engine: contacts over HTTP."""
+"""The CRM engine: contacts over HTTP (plan 1.4, 3.2)."""
 
 from __future__ import annotations
 
 import json
 import secrets
 import time
-from urllib.parse import parse_qsl
+from dataclasses import replace
 
 from gateway_runtime.app import Role
-from gateway_runtime.asgi import JSON, Request, Response
-from gateway_runtime.contacts.model import STATUSES, TYPES, InvalidContact, accept, shown
-from gateway_runtime.contacts.store import ContactStore, Exists
+from gateway_runtime.asgi import JSON, Handler, Request, Response
+from gateway_runtime.auth.identity import Identity
+from gateway_runtime.contacts import wire
+from gateway_runtime.contacts.batch import exist, rows_of
+from gateway_runtime.contacts.checks import rfc3339
+from gateway_runtime.contacts.cursor import Cursors
+from gateway_runtime.contacts.idempotency import REPLAYED, Idempotency
+from gateway_runtime.contacts.model import ID, Contact, InvalidContact, accept, edit, id_for, shown
+from gateway_runtime.contacts.store import Changed, ContactStore, Exists, Receipt, StoreFault, TooLarge
 from gateway_runtime.contacts.stores import store_of
-from gateway_runtime.errors import Problem
+from gateway_runtime.errors import Problem, Shed
 from gateway_runtime.layers.auth import who
 from gateway_runtime.roles.gateway import live
 from gateway_runtime.routes import READ, Route
 from gateway_runtime.settings import Settings
 
-DEFAULT_LIMIT, HIGHEST_LIMIT = 50, 100
-"""Contacts on a page (plan 1.4)."""
+ROUNDS = 5
+"""How often a change without a condition is made anew because another one came first."""
+ACCEPT_PATCH = (b"accept-patch", wire.MERGE_PATCH + b", " + JSON)
 
 
 def crm(settings: Settings) -> Role:
-    """The role `crm`: the contacts of all tenants in one file, each shown to its own."""
+    """The role `crm`: the contacts of all tenants in one store, each shown to its own."""
     store = store_of(settings.contacts_store)
-    contacts = Contacts(store)
+    contacts = Contacts(
+        store,
+        Cursors(settings.contacts_cursor_key, settings.contacts_store),
+        wire.Limits.of(settings.contacts_page_default, settings.contacts_page_max),
+    )
+    rows: tuple[tuple[tuple[str, ...], str, Handler], ...] = (
+        (READ, "/contacts", contacts.page),
+        (("POST",), "/contacts", contacts.add),
+        (READ, "/contacts/count", contacts.count),
+        (("POST",), "/contacts/batch", contacts.batch),
+        (READ, "/contacts/{id}", contacts.get),
+        (("PATCH",), "/contacts/{id}", contacts.change),
+        (("DELETE",), "/contacts/{id}", contacts.remove),
+    )
     return Role(
         routes=(
             Route(READ, "/health", live, public=True),
-            Route(READ, "/contacts", contacts.page),
-            Route(("POST",), "/contacts", contacts.add),
-            Route(READ, "/contacts/{id}", contacts.get),
+            *(Route(methods, pattern, _told(handler)) for methods, pattern, handler in rows),
         ),
         start=store.open,
         stop=store.close,
@@ -44,86 +62,189 @@ class Contacts:
     Another tenant's contact is not forbidden but not there: the answer does not tell whether it exists.
     """
 
-    def __init__(self, store: ContactStore) -> None:
-        self._store = store
+    def __init__(self, store: ContactStore, cursors: Cursors, limits: wire.Limits) -> None:
+        self._store, self._cursors, self._limits = store, cursors, limits
+        self._idempotency = Idempotency(store)
 
     async def page(self, request: Request) -> Response:
-        """GET /contacts?limit=&status=&type="""
-        wish = _query(request)
-        page = await self._store.page(
-            who(request).tenant,
-            limit=_limit(wish.get("limit")),
-            status=_choice(wish, "status", STATUSES),
-            type=_choice(wish, "type", TYPES),
+        """GET /contacts?limit=&status=&type=&cursor=&count="""
+        tenant = who(request).tenant
+        wish = wire.list_wish(request, self._limits)
+        after = self._cursors.read(tenant, wish.status, wish.type, wish.cursor) if wish.cursor else ""
+        page = await self._store.page(tenant, limit=wish.limit, status=wish.status, type=wish.type, after=after)
+        told: dict[str, object] = {"items": [shown(contact) for contact in page.items], "hasMore": page.has_more}
+        if page.has_more:
+            told["nextCursor"] = self._cursors.make(tenant, wish.status, wish.type, page.items[-1].id)
+        if wish.counted:
+            told["total"] = await self._store.count(tenant, status=wish.status, type=wish.type)
+        return wire.answer(200, wire.encoded(told))
+
+    async def count(self, request: Request) -> Response:
+        """GET /contacts/count?status=&type="""
+        status, type = wire.count_wish(request)
+        return wire.answer(
+            200, wire.encoded({"count": await self._store.count(who(request).tenant, status=status, type=type)})
         )
-        return _answer(200, {"items": [shown(contact) for contact in page.items], "hasMore": page.has_more})
 
     async def get(self, request: Request) -> Response:
-        """GET /contacts/{id}"""
-        contact = await self._store.get(who(request).tenant, request.params["id"])
-        if contact is None:
-            raise Problem("NOT_FOUND", "There is no such contact")
-        return _answer(200, shown(contact))
+        """GET /contacts/{id}; 304 to who has that version."""
+        wire.no_query(request)
+        contact = await self._found(request)
+        known = wire.tags(request, b"if-none-match")
+        if known is not None and known & {contact.version, "*"}:
+            return Response(304, [wire.etag(contact.version)])
+        return wire.answer(200, wire.encoded(shown(contact)), wire.etag(contact.version))
 
     async def add(self, request: Request) -> Response:
         """POST /contacts; the id follows from the address, so that the same contact cannot be made twice."""
-        tenant = who(request).tenant
-        data = await _read(request)
-        now, by = time.time_ns() // 1000, who(request).user
+        wire.no_query(request)
+        identity = who(request)
+        body = await wire.raw_body(request, JSON)
+
+        async def make(now: int, receipt: Receipt | None) -> Receipt:
+            try:
+                made = accept(
+                    wire.parsed(body), tenant=identity.tenant, now=now, by=identity.user, mark=secrets.token_hex(8)
+                )
+            except InvalidContact as fault:
+                raise Problem("VALIDATION_FAILED", str(fault), beside={"fields": [_named(fault)]}) from None
+            done = replace(receipt or _NO_KEY, status=201, body=wire.encoded(shown(made)))
+            try:
+                await self._store.add(identity.tenant, [made], receipt=done if receipt else None)
+            except Exists:
+                raise Problem("CONFLICT", "A contact with this address exists", beside={"id": made.id}) from None
+            return done
+
+        receipt, replayed = await self._idempotency.once(request, identity.tenant, body, make)
+        where = (b"location", b"/contacts/" + json.loads(receipt.body)["id"].encode("ascii"))
+        return wire.answer(receipt.status, receipt.body, where, *((REPLAYED,) if replayed else ()))
+
+    async def batch(self, request: Request) -> Response:
+        """POST /contacts/batch: all of them in one commit, or none. `Prefer: return=representation` shows them whole."""
+        wire.no_query(request)
+        identity = who(request)
+        body = await wire.raw_body(request, JSON)
+
+        async def make(now: int, receipt: Receipt | None) -> Receipt:
+            contacts = await self._rows(identity, body, now, identity.user)
+            told = {"created": len(contacts), "ids": [contact.id for contact in contacts]}
+            told |= {"createdAt": rfc3339(now), "createdBy": identity.user}
+            done = replace(receipt or _NO_KEY, status=201, body=wire.encoded(told), made_at=now)
+            try:
+                await self._store.add(identity.tenant, contacts, receipt=done if receipt else None)
+            except Exists as found:
+                raise exist(contacts, found.ids) from None
+            except TooLarge:
+                raise Problem("PAYLOAD_TOO_LARGE", "These contacts do not fit into one commit; send fewer") from None
+            return done
+
+        receipt, replayed = await self._idempotency.once(request, identity.tenant, body, make)
+        more = [REPLAYED] if replayed else []
+        if _wants_all(request):
+            told = json.loads(receipt.body)
+            rows = await self._rows(identity, body, receipt.made_at, told["createdBy"])
+            made = [replace(contact, id=id) for contact, id in zip(rows, told["ids"], strict=True)]
+            whole = {"created": told["created"], "contacts": [shown(contact) for contact in made]}
+            more.append((b"preference-applied", b"return=representation"))
+            return wire.answer(receipt.status, wire.encoded(whole), *more)
+        return wire.answer(receipt.status, receipt.body, *more)
+
+    async def change(self, request: Request) -> Response:
+        """PATCH /contacts/{id}: a merge patch (RFC 7396); with If-Match only of that version."""
+        wire.no_query(request)
+        body = await wire.raw_body(request, wire.MERGE_PATCH, JSON)
+        patch = wire.parsed(body)
+        for _ in range(ROUNDS):
+            before = await self._found(request)
+            _condition(request, before)
+            try:
+                after = edit(before, patch, now=time.time_ns() // 1000, mark=secrets.token_hex(8))
+            except InvalidContact as fault:
+                raise Problem("VALIDATION_FAILED", str(fault), beside={"fields": [_named(fault)]}) from None
+            if wire.encoded(shown(replace(after, updated_at=before.updated_at))) != wire.encoded(shown(before)):
+                await self._free(request, before, after)
+                try:
+                    before = await self._store.replace(who(request).tenant, after, version=before.version)
+                except Changed:
+                    continue
+                except TooLarge:
+                    raise Problem("PAYLOAD_TOO_LARGE", "The contact would be too large") from None
+            return wire.answer(200, wire.encoded(shown(before)), wire.etag(before.version))
+        raise Problem("CONFLICT", "Others change this contact all the time; try again")
+
+    async def remove(self, request: Request) -> Response:
+        """DELETE /contacts/{id}; with If-Match only of that version."""
+        wire.no_query(request)
+        conditions = wire.tags(request, b"if-match")
+        version = ""
+        if conditions is not None and "*" not in conditions:
+            found = await self._found(request)
+            _condition(request, found)
+            version = found.version
         try:
-            made = accept(data, tenant=tenant, now=now, by=by, mark=secrets.token_hex(8))
-            await self._store.add(tenant, [made])
-        except InvalidContact as fault:
-            raise Problem("VALIDATION_FAILED", str(fault)) from None
-        except Exists:
-            raise Problem("CONFLICT", "A contact with this address exists") from None
-        answer = _answer(201, shown(made))
-        answer.headers.append((b"location", b"/contacts/" + made.id.encode("ascii")))
-        return answer
+            if not await self._store.remove(who(request).tenant, _id(request), version=version):
+                raise _nobody()
+        except Changed:
+            raise Problem("PRECONDITION_FAILED") from None
+        return Response(204)
+
+    async def _found(self, request: Request) -> Contact:
+        contact = await self._store.get(who(request).tenant, _id(request))
+        if contact is None:
+            raise _nobody()
+        return contact
+
+    async def _rows(self, identity: Identity, body: bytes, now: int, by: str) -> list[Contact]:
+        return await rows_of(wire.parsed(body), tenant=identity.tenant, now=now, by=by, mark=secrets.token_hex(8))
+
+    async def _free(self, request: Request, before: Contact, after: Contact) -> None:
+        """Problem when the new address is that of another contact made with it. Told for the caller's sake: what keeps two
+        new contacts of one address apart is the id."""
+        tenant = who(request).tenant
+        if after.email.casefold() != before.email.casefold() and after.email:
+            other = id_for(tenant, after.email)
+            if other != before.id and await self._store.get(tenant, other) is not None:
+                raise Problem("CONFLICT", "A contact with this address exists", beside={"id": other})
 
 
-def _query(request: Request) -> dict[str, str]:
-    try:
-        pairs = parse_qsl(request.query.decode("ascii"), keep_blank_values=True, max_num_fields=20)
-    except ValueError:
-        raise Problem("VALIDATION_FAILED", "The query has too many parts") from None
-    wish = dict(pairs)
-    if len(wish) != len(pairs) or wish.keys() - {"limit", "status", "type"}:
-        raise Problem("VALIDATION_FAILED", "The query may hold limit, status and type, once each")
-    return wish
+_NO_KEY = Receipt("", "", 0, b"", 0)
 
 
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_LIMIT
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= HIGHEST_LIMIT):
-        raise Problem("VALIDATION_FAILED", f"limit must be a whole number from 1 to {HIGHEST_LIMIT}")
-    return int(text)
+def _told(handler: Handler) -> Handler:
+    """The handler, with what the store could not do as an answer."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except StoreFault as fault:
+            if fault.kind == "busy":
+                raise Shed("the contacts are busy", retry_after=1, store=fault.detail) from None
+            raise Problem("SERVICE_UNAVAILABLE", reason=f"contacts: {fault}") from fault
+
+    return answered
 
 
-def _choice(wish: dict[str, str], name: str, allowed: tuple[str, ...]) -> str:
-    value = wish.get(name, "")
-    if name in wish and value not in allowed:
-        raise Problem("VALIDATION_FAILED", f"{name} must be one of {', '.join(allowed)}")
-    return value
+def _condition(request: Request, contact: Contact) -> None:
+    wanted = wire.tags(request, b"if-match")
+    if wanted is not None and not wanted & {contact.version, "*"}:
+        raise Problem("PRECONDITION_FAILED", headers=(wire.etag(contact.version),))
 
 
-async def _read(request: Request) -> object:
-    kind = (request.header(b"content-type") or b"").split(b";")[0].strip().lower()
-    if kind != JSON:
-        raise Problem("UNSUPPORTED_MEDIA_TYPE")
-    try:
-        return json.loads((await request.body()).decode("utf-8"), object_pairs_hook=_unique)
-    except (ValueError, RecursionError):
-        raise Problem("BAD_REQUEST", "The body is not JSON in UTF-8") from None
+def _id(request: Request) -> str:
+    id = request.params["id"]
+    if not ID.fullmatch(id):
+        raise _nobody()
+    return id
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
-    return found
+def _nobody() -> Problem:
+    return Problem("NOT_FOUND", "There is no such contact")
 
 
-def _answer(status: int, data: object) -> Response:
-    return Response(status, [(b"content-type", JSON)], json.dumps(data, separators=(",", ":")).encode())
+def _named(fault: InvalidContact) -> dict[str, str]:
+    return {"field": fault.field, "code": fault.code, "message": fault.message}
+
+
+def _wants_all(request: Request) -> bool:
+    told = b",".join(value for name, value in request.headers if name == b"prefer")
+    return any(part.split(b";")[0].strip().lower() == b"return=representation" for part in told.split(b","))

@@ -144,7 +144,7 @@ def test_a_described_method_is_a_routed_method(path: str) -> None:
     operations = VERBS & set(described()["paths"][path])
     allowed = {method.lower() for method in rows()[pattern_of(path)]}
     assert operations <= allowed
-    assert "get" in operations
+    assert "get" in operations or path.endswith("/batch")
     if path in rows() or "{rest}" in path:
         assert operations == allowed
 
@@ -174,7 +174,7 @@ def test_the_description_is_sound_in_itself() -> None:
 
 def test_described_errors_are_errors_we_have() -> None:
     responses = described()["components"]["responses"]
-    assert {int(name[1:]) for name in responses} <= {status for status, _ in CODES.values()}
+    assert {int(name[1:4]) for name in responses} <= {status for status, _ in CODES.values()}
 
 
 def test_the_plans_deadlines_are_the_defaults() -> None:
