@@ -21,6 +21,7 @@ from gateway_runtime.metrics import Metrics
 from gateway_runtime.rate.configured import Limits, Redis
 from gateway_runtime.routes import Route, Router
 from gateway_runtime.settings import Settings
+from gateway_runtime.stream.stream import Stream
 
 if TYPE_CHECKING:
     from gateway_runtime.roles.health import Part
@@ -45,8 +46,13 @@ def build(settings: Settings, log: Log) -> Edge:
     redis = Redis(settings, log, metrics)
     limits = Limits(settings, redis.limiters, metrics)
     caching = Caching(settings, redis.shared, metrics)
-    role = role_of(settings, metrics, {"redis": redis.health, "rateLimits": limits.health, "cache": caching.health})
     verifier = verifier_of(settings, log)
+    stream = None
+    parts: dict[str, Part] = {"redis": redis.health, "rateLimits": limits.health, "cache": caching.health}
+    if settings.role == "gateway" and settings.ws == "on":
+        stream = Stream(settings, log, metrics, redis.shared, verifier)
+        parts["websocket"] = stream.health
+    role = role_of(settings, metrics, parts, stream)
     router = Router(role.routes)
 
     # Inside out. Problems stays inside Cors, so that a browser can read an error answer (design: the gateway).
@@ -66,10 +72,16 @@ def build(settings: Settings, log: Log) -> Edge:
     async def stop() -> None:
         if verifier is not None:
             verifier.keys.close()
+        if stream is not None:
+            await stream.stop()
         await redis.stop()
         await role.stop()
 
-    return Edge(outermost, last_resort=problems.answer, broken=problems.record, start=start, stop=stop)
+    async def drain() -> None:
+        if stream is not None:
+            await stream.drain()
+
+    return Edge(outermost, last_resort=problems.answer, broken=problems.record, start=start, stop=stop, drain=drain)
 
 
 def compression_of(settings: Settings) -> Compression:
@@ -85,12 +97,12 @@ def compression_of(settings: Settings) -> Compression:
     )
 
 
-def role_of(settings: Settings, metrics: Metrics, parts: Mapping[str, Part]) -> Role:
+def role_of(settings: Settings, metrics: Metrics, parts: Mapping[str, Part], stream: Stream | None) -> Role:
     """The role this process has; only its own modules are imported."""
     if settings.role == "gateway":
         from gateway_runtime.roles.gateway import gateway
 
-        return gateway(settings, metrics, parts)
+        return gateway(settings, metrics, parts, stream)
     if settings.role == "crm":
         from gateway_runtime.roles.crm import crm
 

@@ -42,7 +42,7 @@ class Request:
 
     __slots__ = (
         "_path", "at_end", "client", "debug", "error", "headers", "id", "identity", "kept", "method", "params",
-        "problem", "query", "raw_path", "receive", "routes", "scheme", "sent", "started", "status", "trace",
+        "problem", "query", "raw_path", "receive", "routes", "scheme", "sent", "started", "status", "switch", "trace",
         "trace_flags", "uploaded",
     )  # fmt: skip
 
@@ -79,6 +79,8 @@ class Request:
         """What it was refused for (4xx): said in its one access line."""
         self.uploaded = False
         """Whether all of the body has been read."""
+        self.switch: Switch | None = None
+        """Of a WebSocket's handshake: its own end of ASGI. An answer of 101 with `run` accepts it."""
         self._path: str | None = None
 
     @property
@@ -137,10 +139,21 @@ class Request:
         return b"".join([piece async for piece in self.stream()])
 
 
+class Switch:
+    """A WebSocket connection that waits for the answer to its handshake: its ASGI scope, and both ends."""
+
+    __slots__ = ("receive", "scope", "send")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+
+
 class Response:
     """One answer: a body in memory, or one that is still arriving. Names of header fields are lower-case bytes."""
 
-    __slots__ = ("body", "headers", "status", "variants")
+    __slots__ = ("body", "headers", "run", "status", "variants")
 
     def __init__(self, status: int, headers: Headers = (), body: bytes | AsyncIterator[bytes] = b"") -> None:
         self.status = status
@@ -148,6 +161,8 @@ class Response:
         self.body = body
         self.variants: MutableMapping[str, bytes] | None = None
         """Where a coded form of this body may be kept for the next answer with the same bytes (the cache's)."""
+        self.run: Callable[[Headers], Awaitable[None]] | None = None
+        """With status 101: the life of the WebSocket, told the fields to accept it with."""
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a field."""
@@ -172,7 +187,10 @@ class Edge:
         broken: Callable[[Exception, Request], None],
         start: Callable[[], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
+        drain: Callable[[], Awaitable[None]],
     ) -> None:
+        self.drain = drain
+        """What is done first when the process is told to stop: saying good-bye on what stays open."""
         self._handler = handler
         self._last_resort = last_resort
         self._broken = broken
@@ -188,9 +206,12 @@ class Edge:
             await self._http(Request(scope, receive), send)
         else:
             await receive()
-            await send({"type": "websocket.close", "code": 1008})
+            request = Request({**scope, "method": "GET"}, receive)
+            request.switch = Switch(scope, receive, send)
+            await self._http(request, send)
 
     async def _http(self, request: Request, send: Send) -> None:
+        run = None
         try:
             try:
                 response = await self._handler(request)
@@ -201,7 +222,12 @@ class Edge:
             except Exception as error:  # noqa: BLE001  nothing outside of this frame could answer
                 response = self._last_resort(error, request)
             request.status = response.status
-            await self._deliver(request, response, send)
+            if request.switch is None:
+                await self._deliver(request, response, send)
+            elif response.run is None:
+                await self._refuse(response, send)
+            else:
+                run = response.run
         except ClientGone:
             request.status = 499
         except Exception as error:  # noqa: BLE001  headers may be out: the server closes the connection when we return
@@ -210,6 +236,8 @@ class Edge:
         finally:
             for done in reversed(request.at_end):
                 done()
+        if run is not None:  # past its end as a request: what is logged and counted as one was the handshake
+            await run(response.headers)
 
     async def _deliver(self, request: Request, response: Response, send: Send) -> None:
         headers, body = response.headers, response.body
@@ -228,6 +256,15 @@ class Edge:
                 request.sent += len(piece)
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+    async def _refuse(self, response: Response, send: Send) -> None:
+        """Answers a WebSocket's handshake like a request."""
+        body = response.body if isinstance(response.body, bytes) else b""
+        headers = [*response.headers, (b"date", self._now()), (b"connection", b"close")]
+        if response.header(b"content-length") is None:
+            headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "websocket.http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": body})
 
     def _now(self) -> bytes:
         second = int(time.time())

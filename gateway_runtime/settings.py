@@ -32,6 +32,7 @@ from gateway_runtime.setting_types import (
 )
 from gateway_runtime.shared import settings as shared
 from gateway_runtime.shared.settings import Rate
+from gateway_runtime.stream import settings as stream
 from gateway_runtime.upstream import settings as upstream
 from gateway_runtime.upstream.settings import ROUTES, RouteTable
 
@@ -133,6 +134,19 @@ class Settings:
     rate_limit_trusted_hops: int = 0
     rate_limit_keys: int = 50000
     rate_limit_instances: int = 1
+    ws: str = "on"
+    ws_max_per_user: float = 5.0
+    ws_max_total: float = 1000.0
+    ws_lease: float = 30.0
+    ws_connect_timeout: float = 10.0
+    ws_idle_timeout: float = 300.0
+    ws_max_age: float = 3300.0
+    ws_ping_interval: float = 25.0
+    ws_ping_timeout: float = 60.0
+    ws_poll_gap: float = 20.0
+    ws_message_bytes: int = 1_000_000
+    ws_message_rate: int = 50
+    ws_backlog_bytes: int = 1_048_576
     google_cloud_project: str = ""
     k_service: str = ""
     k_revision: str = ""
@@ -254,6 +268,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("COMPRESSION_ZSTD_LEVEL", whole(1, 12), "1..12", "Effort for zstd."),
     Setting("COMPRESSION_GZIP_LEVEL", whole(0, 3), "0..3", "Effort for gzip, on isal's own scale."),
     *shared.ROWS,
+    *stream.ROWS,
     Setting("GOOGLE_CLOUD_PROJECT", project, "a project id", "Makes the trace in a log line a full resource name."),
     Setting("K_SERVICE", name, "a name", "The service's name in log lines. Cloud Run sets it."),
     Setting("K_REVISION", name, "a name", "The revision's name in log lines. Cloud Run sets it."),

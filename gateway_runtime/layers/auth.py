@@ -41,12 +41,23 @@ class Auth:
             raise ambiguous("There is more than one Authorization field")
         if self._verifier is None:
             raise not_configured()
-        if request.query and _IN_QUERY.search(request.query):
+        if request.query and token_in_query(request.query):
             raise ambiguous(ELSEWHERE) if given else missing(ELSEWHERE)
-        match = _BEARER.fullmatch(given[0]) if given else None
-        if match is None:
+        token = bearer(given[0]) if given else None
+        if token is None:
             raise missing()
-        return self._verifier.remembered(match[1]) or await self._verifier.verify(match[1])
+        return self._verifier.remembered(token) or await self._verifier.verify(token)
+
+
+def bearer(authorization: bytes) -> bytes | None:
+    """The token in an Authorization field; None when it holds something else."""
+    match = _BEARER.fullmatch(authorization)
+    return match[1] if match else None
+
+
+def token_in_query(query: bytes) -> bool:
+    """Whether something in the query is a token, or is called like one."""
+    return _IN_QUERY.search(query) is not None
 
 
 def who(request: Request) -> Identity:

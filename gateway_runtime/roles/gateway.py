@@ -13,6 +13,9 @@ from gateway_runtime.roles.diagnostics import PREFIX
 from gateway_runtime.roles.health import NO_STORE, Deep, Part, live
 from gateway_runtime.routes import ANY, READ, Route
 from gateway_runtime.settings import Settings
+from gateway_runtime.stream.announce import Announce
+from gateway_runtime.stream.path import PATHS
+from gateway_runtime.stream.stream import Stream
 from gateway_runtime.upstream.breaker import Breaker, BreakerPolicy, State
 from gateway_runtime.upstream.bulkhead import Bulkhead
 from gateway_runtime.upstream.client import Client
@@ -29,7 +32,9 @@ LATE = (RouteRow("slack", PREFIX, "", 0.0),)
 STATE_NUMBERS = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 
 
-def gateway(settings: Settings, metrics: Metrics, parts: Mapping[str, Part] | None = None) -> Role:
+def gateway(
+    settings: Settings, metrics: Metrics, parts: Mapping[str, Part] | None = None, stream: Stream | None = None
+) -> Role:
     """The role `gateway` with the upstreams of these settings; `parts` adds to /health/deep."""
     deadlines = Deadlines(
         settings.upstream_timeout,
@@ -47,13 +52,21 @@ def gateway(settings: Settings, metrics: Metrics, parts: Mapping[str, Part] | No
     def forward(row: RouteRow) -> Forward:
         return Forward(row.upstream, upstreams[row.upstream], strip=row.strip, deadlines=deadlines, seconds=row.seconds)
 
+    def served(row: RouteRow) -> Handler:
+        if stream is None or row.upstream != "crm":
+            return forward(row)
+        return Announce(forward(row), stream.publish, base=row.pattern.removesuffix("/*"))
+
+    # Public: a page cannot put a token into a WebSocket's handshake; it comes in the first message.
+    streams = [Route(("GET", "POST"), path, stream, public=True) for path in PATHS] if stream is not None else []
     return Role(
         routes=(
+            *streams,
             Route(READ, "/health", live, public=True),
             Route(READ, "/health/deep", Deep(upstreams, deadlines, operator, parts or {}), public=True),
             Route(READ, "/metrics", numbers(metrics, operator), public=True),  # it asks for the operator's own token
             Route(READ, "/openapi.json", description(), public=True),
-            *(Route(ANY, row.pattern, forward(row)) for row in settings.routes.rows),
+            *(Route(ANY, row.pattern, served(row)) for row in settings.routes.rows),
             *(Route(ANY, row.pattern, forward(row), public=True) for row in LATE if settings.diagnostics == "on"),
         ),
         stop=stop,

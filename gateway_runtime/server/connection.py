@@ -8,6 +8,7 @@ last answer is out; what still arrives is dropped for LINGER_SECONDS, so that th
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway_runtime.errors import Problem
@@ -204,7 +205,7 @@ class Connection(asyncio.Protocol):
         except Problem as problem:
             self.refuse(problem)
             return
-        if head.upgrade == b"websocket" and front.upgrades and head.method == "GET":
+        if head.upgrade and front.switches(head):
             self._switch(data)
             return
         self._deadline = NEVER
@@ -254,8 +255,16 @@ class Connection(asyncio.Protocol):
             self.pause_reading()
 
     def _switch(self, data: bytes) -> None:
-        """Hands the connection to uvicorn's WebSocket protocol, which reads the checked head once more."""
+        """Hands the connection to a WebSocket protocol, which reads the checked head once more."""
         front, rest = self.front, self._buffer
+        if not front.loaded:
+            self._state, self._deadline = BUSY, NEVER
+            self.pause_reading()
+            task = front.loop.create_task(front.load())
+            front.tasks.add(task)
+            task.add_done_callback(partial(self._loaded, data))
+            return
+        self.resume_reading()
         front.sweep.discard(self)
         front.connections.discard(self)
         self._buffer, self._deadline = b"", NEVER
@@ -263,6 +272,15 @@ class Connection(asyncio.Protocol):
         websocket.connection_made(self.transport)
         self.transport.set_protocol(websocket)
         websocket.data_received(data + rest)
+
+    def _loaded(self, data: bytes, task: asyncio.Task[None]) -> None:
+        self.front.tasks.discard(task)
+        if self._state != BUSY:  # it was lost meanwhile
+            return
+        if self.front.loaded:
+            self._switch(data)
+        else:
+            self.refuse(Problem("SERVICE_UNAVAILABLE"))
 
     # what an exchange needs
 

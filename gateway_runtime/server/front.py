@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
+    from gateway_runtime.server.head import Head
+
 Refused = Callable[[Problem, str, str], None]
 """Hears of every request refused before the application saw it: the problem, its request id, the client's address."""
 
@@ -28,7 +30,13 @@ class Front:
     `connections` and `tasks` are uvicorn's own sets: it drains by them.
     """
 
-    def __init__(self, limits: Limits, hosts: HostPolicy, refused: Refused = lambda *_: None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        hosts: HostPolicy,
+        refused: Refused = lambda *_: None,
+        sockets: frozenset[bytes] = frozenset(),
+    ) -> None:
         self.limits = limits
         self.heads = HeadReader(limits, hosts)
         self.refused = refused
@@ -38,7 +46,10 @@ class Front:
         self.config: Config | None = None
         self.app: Any = None
         self.upgrades = False
-        """Whether a wish to speak WebSocket is granted."""
+        """Whether uvicorn was told to speak WebSocket, and every wish for it is granted."""
+        self.sockets = sockets
+        """The paths on which it is granted by our own protocol, which is loaded for the first of them."""
+        self._socket: type[Any] | None = None
         self.state: dict[str, Any] = {}
         self.loop: asyncio.AbstractEventLoop
         self.server_state: ServerState
@@ -73,12 +84,28 @@ class Front:
         """Whether those that are being turned away are too many themselves."""
         return len(self.sweep) > self.limits.connections + LINGERING
 
+    def switches(self, head: Head) -> bool:
+        """Whether the request is to become a WebSocket. Anywhere else the wish is ignored, as it may be."""
+        return (self.upgrades or head.path in self.sockets) and head.upgrade == b"websocket" and head.method == "GET"
+
+    @property
+    def loaded(self) -> bool:
+        """Whether `websocket` can be called."""
+        return self.upgrades or self._socket is not None
+
+    async def load(self) -> None:
+        """Imports the WebSocket protocol, in a thread: no cold start pays for it, and nobody waits but who wants it."""
+
+        def work() -> type[Any]:
+            from gateway_runtime.server.websocket import Socket
+
+            return Socket
+
+        self._socket = await asyncio.to_thread(work)
+
     def websocket(self) -> Any:
-        """A WebSocket protocol of uvicorn's, for a connection that asked to switch."""
+        """A WebSocket protocol, for a connection that asked to switch."""
         assert self.config is not None
-        assert self.config.ws_protocol_class is not None
-        return self.config.ws_protocol_class(
-            config=self.config,  # type: ignore[call-arg]
-            server_state=self.server_state,
-            app_state=self.state,
-        )
+        protocol: Any = self._socket or self.config.ws_protocol_class
+        assert protocol is not None
+        return protocol(config=self.config, server_state=self.server_state, app_state=self.state)

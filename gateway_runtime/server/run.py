@@ -7,6 +7,7 @@ import logging
 import resource
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from gateway_runtime.logs import Log
 from gateway_runtime.server.front import Front
 from gateway_runtime.server.limits import Limits
 from gateway_runtime.settings import Settings
+from gateway_runtime.stream.path import PATHS
 
 ACCEPTS = 32
 """Connections accepted in one turn of the loop: few enough that the count of open ones is known before the next."""
@@ -36,7 +38,15 @@ def run(settings: Settings) -> int:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.listen_address, settings.port))
-        serve(build(settings, log), front(settings, log), listening, drain=settings.server_drain_timeout)
+        app = build(settings, log)
+        serve(
+            app,
+            front(settings, log),
+            listening,
+            drain=settings.server_drain_timeout,
+            first=app.drain,
+            message=settings.ws_message_bytes,
+        )
     except OSError as fault:
         log.write("error", f"cannot listen on port {settings.port}: {(fault.strerror or str(fault)).lower()}")
         return 1
@@ -65,11 +75,28 @@ def front(settings: Settings, log: Log) -> Front:
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if descriptors != resource.RLIM_INFINITY:  # the rest is for upstreams, files, and clients being turned away
         limits = replace(limits, connections=min(limits.connections, descriptors * 3 // 4))
-    return Front(limits, settings.server_allowed_hosts, refused)
+    sockets = PATHS if settings.role == "gateway" and settings.ws == "on" else ()
+    return Front(limits, settings.server_allowed_hosts, refused, frozenset(path.encode() for path in sockets))
 
 
-def serve(app: Any, edge: Front, listening: socket.socket, *, drain: float, ws: str = "none") -> None:
-    """Serves an ASGI application on a bound socket until SIGTERM or SIGINT; SystemExit when it cannot start."""
+async def _nothing() -> None:
+    return None
+
+
+def serve(
+    app: Any,
+    edge: Front,
+    listening: socket.socket,
+    *,
+    drain: float,
+    ws: str = "none",
+    first: Callable[[], Awaitable[None]] = _nothing,
+    message: int = 1_000_000,
+) -> None:
+    """Serves an ASGI application on a bound socket until SIGTERM or SIGINT; SystemExit when it cannot start.
+
+    `first` is what happens first when it is told to stop, while it still serves; `message` the longest of a WebSocket.
+    """
     _skip_uvicorns_command_line()
     from uvicorn.config import Config
     from uvicorn.server import Server
@@ -80,12 +107,19 @@ def serve(app: Any, edge: Front, listening: socket.socket, *, drain: float, ws: 
             if self.started:
                 listening.listen(BACKLOG)  # asyncio takes one figure for both; this one is the kernel's alone
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await first()
+            await super().shutdown(sockets)
+
     sys.modules["uvicorn"].Config = Config  # type: ignore[attr-defined]  # uvicorn.lifespan.on asks for it here
     config = Config(
         app,
         loop="asyncio",
         http=edge,  # type: ignore[arg-type]  # called like the class it asks for
         ws=ws,
+        ws_max_size=message,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,  # Engine.IO has its own heartbeat
         lifespan="on",
         interface="asgi3",
         log_config=None,

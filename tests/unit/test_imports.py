@@ -79,7 +79,9 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "brotli": ("gateway_runtime.layers.codings",),
     "backports": ("gateway_runtime.layers.codings",),
     "compression": ("gateway_runtime.layers.codings",),  # of the standard library, from 3.14 on
-    "wsproto": ("gateway_runtime",),
+    "wsproto": ("gateway_runtime.server",),
+    "engineio": ("gateway_runtime.stream.engine",),
+    "socketio": ("gateway_runtime.stream.engine", "xgw.probes.websocket"),
 }
 
 

@@ -58,6 +58,10 @@ WRONG = [
     ("AUTH_TENANT_CLAIM", "a b"), ("AUTH_USER_CLAIM", "\t"), ("AUTH_ROLES_CLAIM", "x" * 257), ("AUTH_LEEWAY", "61"),
     ("AUTH_LEEWAY", "-1"), ("AUTH_KEYS_REFETCH", "0"), ("AUTH_KEYS_STALE", "604801"), ("AUTH_REMEMBERED", "-1"),
     ("FIREBASE_AUTH_EMULATOR_HOST", "here"),
+    ("WS", "yes"), ("WS_MAX_PER_USER", "0"), ("WS_MAX_PER_USER", "5.5"), ("WS_MAX_PER_USER", "OFF"), ("WS_MAX_TOTAL", "-1"),
+    ("WS_LEASE", "0"), ("WS_LEASE", "off"), ("WS_CONNECT_TIMEOUT", "0"), ("WS_IDLE_TIMEOUT", "0"), ("WS_MAX_AGE", "0.5"),
+    ("WS_MAX_AGE", "nan"), ("WS_PING_INTERVAL", "0"), ("WS_PING_TIMEOUT", "301"), ("WS_POLL_GAP", "0"),
+    ("WS_MESSAGE_BYTES", "1023"), ("WS_MESSAGE_RATE", "0"), ("WS_BACKLOG_BYTES", "1"),
     ("K_SERVICE", "a\nb"), ("K_REVISION", "é"), ("K_CONFIGURATION", "{}"),
 ]  # fmt: skip
 

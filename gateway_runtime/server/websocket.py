@@ -1,0 +1,78 @@
+"""The WebSocket of the edge: uvicorn's protocol over wsproto, and what it lacks against hostile peers. Imported lazily.
+
+A client that pings without reading the pongs makes uvicorn's copy of it grow for ever, and so does one that is said good-bye to
+and reads nothing; both are cut off here. Compression is never agreed to, so that there is nothing to bomb. What is read at
+once is little: empty frames cost more to take apart than to send, and everybody else is waiting meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+from wsproto.events import CloseConnection, Ping, Request, TextMessage
+from wsproto.utilities import LocalProtocolError
+
+from gateway_runtime.server.websocket_name import WIRE
+
+READ_BYTES = 8192
+CLOSE_SECONDS = 2.0
+"""How long a client may take to answer a close, and to take what was written before it."""
+PONG_BACKLOG = 65536
+"""Bytes it may leave unread and still be answered pings."""
+
+
+class Socket(WSProtocol):
+    """One WebSocket connection: ASGI as uvicorn does it, and `write`, `end`, `abort` beside it, none of which waits."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        transport.max_size = READ_BYTES
+        self.close_timeout = CLOSE_SECONDS
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)  # starts the application, which runs only after us
+        self.scope["extensions"][WIRE] = self  # type: ignore[assignment]
+
+    def handle_ping(self, event: Ping) -> None:
+        if self.backlog > PONG_BACKLOG:
+            self.abort()
+        elif not self.transport.is_closing():
+            super().handle_ping(event)
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        if not self.disconnected and self.close_timer is None:
+            self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that the client has not taken."""
+        return self.transport.get_write_buffer_size() if not self.transport.is_closing() else 0
+
+    def write(self, text: str) -> None:
+        """Sends a text message; nothing once the connection is ending."""
+        if self.handshake_complete and not self.close_sent and not self.transport.is_closing():
+            try:
+                self.transport.write(self.conn.send(TextMessage(data=text)))
+            except LocalProtocolError:  # the client is closing
+                self.transport.close()
+
+    def end(self, code: int, reason: str) -> None:
+        """Closes: with a close frame, and without the client's consent if that does not come in time."""
+        if not self.handshake_complete or self.close_sent or self.transport.is_closing():
+            return
+        self.close_sent = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        try:
+            self.transport.write(self.conn.send(CloseConnection(code=code, reason=reason)))
+        except LocalProtocolError:
+            self.transport.close()
+        if self.read_paused and not self.transport.is_closing():
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
+        self.transport.abort()
