@@ -358,6 +358,6 @@ class Cache:
     async def _outdate(self, request: Request, path: str, way: Way) -> None:
         tenant = request.identity.tenant.encode() if request.identity else None
         policy = policy_for(self._limits.policies, path)
-        for each in sorted({collection_for(policy, path, way.base), collection_of(path, way.base)}):
-            await self._store.invalidate(Collection(tenant, each))
+        paths = {collection_for(policy, path, way.base), collection_of(path, way.base)}
+        await self._store.invalidate(*(Collection(tenant, each) for each in paths))
         self._counts.invalidated.add()

@@ -18,6 +18,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway_runtime.cache.entry import Entry, decode, encode
 from gateway_runtime.cache.key import fingerprint
@@ -34,9 +35,8 @@ HEAD_ROOM = 128 * 1024
 """Bytes that a stored answer may have besides its body."""
 
 
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """A tenant's collection; None is what belongs to nobody (public routes)."""
+class Collection(NamedTuple):
+    """A tenant's collection; None is what belongs to nobody (public routes). A tuple: it is looked up at every request."""
 
     tenant: bytes | None
     path: str
@@ -70,6 +70,11 @@ class Store:
         self._floor = 0.0
         self._unsaid: dict[Collection, bytes] = {}
         self._telling: asyncio.Task[None] | None = None
+        self._asking: dict[Collection, tuple[float, asyncio.Task[bytes]]] = {}
+        """The questions for generations that are under way, and when each was asked."""
+        self._writes: dict[Collection, None] = {}
+        self._outdating: asyncio.Task[None] | None = None
+        """What will tell of `_writes` when this turn of the event loop is over."""
         shared.on_return(self._returned)
 
     @property
@@ -146,36 +151,53 @@ class Store:
         except SharedUnavailable:
             return
 
-    async def invalidate(self, collection: Collection) -> None:
-        """No instance gives out what was stored of this collection before now (see the module for the bounds).
+    async def invalidate(self, *collections: Collection) -> None:
+        """No instance gives out what was stored of these before now (see the module for the bounds).
 
         Without a path: of all the tenant's collections; without tenant and path, of everything. What is stored of the
-        same collection for nobody in particular (public routes) is out of date too.
+        same collection for nobody in particular (public routes) is out of date too. Writes that end in the same turn of
+        the event loop are told to Redis together: one command, one wait.
         """
-        await self._bump(collection)
-        if collection.tenant is not None and collection.path:
-            await self._bump(Collection(None, collection.path))
+        for each in collections:
+            self._writes[each] = None
+            if each.tenant is not None and each.path:
+                self._writes[Collection(None, each.path)] = None
+        if self._outdating is None:
+            self._outdating = asyncio.get_running_loop().create_task(self._outdate())
+        # Shielded: it is everybody's, one caller's leaving must not end it.
+        await asyncio.shield(self._outdating)
+
+    async def _outdate(self) -> None:
+        writes, self._writes, self._outdating = list(self._writes), {}, None
+        narrow = [each for each in writes if each.path]
+        if narrow:
+            await self._bump(narrow)
+        for each in writes:
+            if not each.path:
+                await self._bump_many(each, secrets.token_bytes(WORD))
         if self.shared.mode == "ok" and self._trust:
             await asyncio.sleep(self._trust)
 
     # -- generations ---------------------------------------------------------------------------------------------------
-    async def _bump(self, collection: Collection) -> None:
+    async def _bump(self, collections: Sequence[Collection]) -> None:
+        """A new word for each of them; the words may be alike, the names they stand under are not."""
         word = secrets.token_bytes(WORD)
-        known = self._known.get(collection)
-        if not collection.path:
-            await self._bump_many(collection, word)
-            return
         if self.shared.mode != "off":
+            names = [name for each in collections for name in self._bumped(each)]
             try:
-                await self.shared.run(BUMP, self._bumped(collection), [word, GENERATION_MS])
+                await self.shared.run(BUMP, names, [word, GENERATION_MS])
                 now = time.monotonic()
-                self._remember(collection, Known(b"", 0.0, now))
+                for each in collections:
+                    self._remember(each, Known(b"", 0.0, now))
                 return
             except SharedUnavailable:
-                self._unsaid[collection if len(self._unsaid) < REMEMBERED else EVERYTHING] = word
-        before = known.generations[: 2 * WORD] if known and known.generations else secrets.token_bytes(2 * WORD)
+                for each in collections:
+                    self._unsaid[each if len(self._unsaid) < REMEMBERED else EVERYTHING] = word
         now = time.monotonic()
-        self._remember(collection, Known(before + word, now, now))
+        for each in collections:
+            known = self._known.get(each)
+            before = known.generations[: 2 * WORD] if known and known.generations else secrets.token_bytes(2 * WORD)
+            self._remember(each, Known(before + word, now, now))
 
     async def _bump_many(self, collection: Collection, word: bytes) -> None:
         if self.shared.mode != "off":
@@ -209,15 +231,33 @@ class Store:
         raise SharedUnavailable
 
     async def _confirm(self, key: bytes, local: Entry, collection: Collection) -> tuple[Entry | None, bytes]:
-        """The local entry when Redis says that no write came since; the entry itself does not travel."""
+        """The local entry when Redis says that no write came since; the entry itself does not travel.
+
+        Who comes less than `trust` after a question was asked waits for that one: its answer may be believed for so long.
+        """
+        now = time.monotonic()
+        asked, question = self._asking.get(collection, (0.0, None))
+        if question is None or now - asked >= self._trust:
+            question = asyncio.get_running_loop().create_task(self._question(key, collection))
+            self._asking[collection] = now, question
+            question.add_done_callback(lambda done: self._answered(collection, done))
         try:
-            generations, _ = await self._ask(key, collection, 0)
+            generations = await asyncio.shield(question)
         except SharedUnavailable:
             known = self._settled(collection, self._known.get(collection))
             return self._local(local, known, time.time(), alone=True)
         if local.generations == generations:
             return local, generations
         return await self.find(key, collection)
+
+    async def _question(self, key: bytes, collection: Collection) -> bytes:
+        return (await self._ask(key, collection, 0))[0]
+
+    def _answered(self, collection: Collection, question: asyncio.Task[bytes]) -> None:
+        if collection in self._asking and self._asking[collection][1] is question:
+            del self._asking[collection]
+        if not question.cancelled():
+            question.exception()  # known to whoever waited; with nobody waiting it is nobody's
 
     def _settled(self, collection: Collection, known: Known | None) -> Known:
         """What is known, or a beginning of our own."""

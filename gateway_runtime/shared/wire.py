@@ -93,7 +93,7 @@ class Wire:
         connection = self._connection
         answers: list[Any] = []
         try:
-            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            await connection.send_packed_command(packed(commands), check_health=False)
             for _ in commands:
                 try:
                     answers.append(await connection.read_response())
@@ -130,6 +130,18 @@ class Wire:
         if writer is not None:
             writer.transport.abort()
             self._connection._reader = self._connection._writer = None
+
+
+def packed(commands: Sequence[Command]) -> bytes:
+    """The commands in RESP. redis-py's own packing took 20 microseconds a command, which is a tenth of a request."""
+    parts: list[bytes] = []
+    for command in commands:
+        parts.append(b"*%d\r\n" % len(command))
+        for word in command:
+            if not isinstance(word, bytes):
+                word = word.encode() if isinstance(word, str) else b"%d" % word
+            parts.append(b"$%d\r\n%b\r\n" % (len(word), word))
+    return b"".join(parts)
 
 
 def _code(error: Exception) -> str:
