@@ -81,7 +81,8 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "compression": ("gateway_runtime.layers.codings",),  # of the standard library, from 3.14 on
     "wsproto": ("gateway_runtime.server",),
     "engineio": ("gateway_runtime.stream.engine",),
-    "socketio": ("gateway_runtime.stream.engine", "xgw.probes.websocket"),
+    "socketio": ("gateway_runtime.stream.engine",),
+    "websockets": ("xgw.probes.websocket",),
 }
 
 

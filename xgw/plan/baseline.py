@@ -1,8 +1,8 @@
 """The plan document's "current" state of the four services, as data.
 
 The embedded target deploys this first, so that each step is a visible change with a real before and after.
-Sources: plan document, "Critical Findings" (memory), 1.3 (a second Redis client), 1.5 (no timeouts, no breaker), 1.7
-(stack traces), 1.8 (localhost origins), 1.9 (debug, plain text logs).
+Sources: plan document, "Critical Findings" (memory), 1.3 (a second Redis client), 1.5 (no timeouts, no breaker), 1.6
+(sockets without limits), 1.7 (stack traces), 1.8 (localhost origins), 1.9 (debug, plain text logs).
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ BASELINE: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "env.RATE_LIMIT_TRUSTED_HOPS": "1",
             "env.UPSTREAM_TIMEOUT": "off",
             "env.BREAKER": "off",
+            "env.WS_MAX_PER_USER": "off",
+            "env.WS_MAX_TOTAL": "off",
             **_LATE_PATHS,
             **_LOGGING_NOW,
         },

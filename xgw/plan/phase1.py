@@ -12,6 +12,7 @@ from xgw.probes.logs import logs_are_structured_and_sampled
 from xgw.probes.memory import memory_fits
 from xgw.probes.redis import one_redis_client
 from xgw.probes.timeouts import requests_end_in_time
+from xgw.probes.websocket import sockets_are_limited
 
 PRODUCTION_ORIGINS = "https://xynergyos.clearforgetech.com,https://xynergy-platform.com,https://*.xynergy.com"
 
@@ -53,6 +54,13 @@ PHASE1 = Phase(
             ),
             probes=(requests_end_in_time(GATEWAY),),
             requirements=("SR-2",),
+        ),
+        Step(
+            "1.6",
+            "Socket limits",
+            changes=(ServiceSpec(GATEWAY, env={"WS_MAX_PER_USER": "5", "WS_MAX_TOTAL": "1000"}),),
+            probes=(sockets_are_limited(GATEWAY),),
+            requirements=("WS-4",),
         ),
         Step(
             "1.7",
