@@ -1,0 +1,427 @@
+"""The journal of one import: one SQLite file, by which a run goes on after `kill -9`, proves its books and can be undone.
+
+Rules of this file
+1. Intent, then act, then evidence. What a batch is about to send stands here, durable, before it is sent (`intend`); the
+   picture of a contact before a change does too (`keep`); what became of the batch is one transaction (`settle`).
+2. An unsettled batch says nothing about what was written. The store does: every row carries its mark "RUN:ROW".
+3. Contact data is in here only where it is needed: pictures from before a change, and the bytes of rejected rows. The
+   file is its owner's alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from gateway_runtime.contacts.model import Contact
+from xgw.errors import Conflict, LedgerFault
+from xgw.plan.model import now
+
+APPLICATION, VERSION = 0x7867776A, 1
+"""In the head of the file: that it is ours ("xgwj"), and the form of its tables."""
+_SCHEMA = f"""
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {VERSION};
+CREATE TABLE run (n INTEGER PRIMARY KEY CHECK (n = 1), body TEXT NOT NULL, state TEXT NOT NULL, ended TEXT NOT NULL,
+  note TEXT NOT NULL, books TEXT NOT NULL) STRICT;
+CREATE TABLE batch (
+  n INTEGER PRIMARY KEY, first INTEGER NOT NULL, rows INTEGER NOT NULL, start TEXT NOT NULL, stop TEXT NOT NULL,
+  sent TEXT NOT NULL, settled INTEGER NOT NULL DEFAULT 0, others TEXT NOT NULL DEFAULT '',
+  created INTEGER NOT NULL DEFAULT 0, updated INTEGER NOT NULL DEFAULT 0, unchanged INTEGER NOT NULL DEFAULT 0,
+  duplicate INTEGER NOT NULL DEFAULT 0, rejected INTEGER NOT NULL DEFAULT 0, undone INTEGER NOT NULL DEFAULT 0,
+  removed INTEGER NOT NULL DEFAULT 0, restored INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE picture (row INTEGER PRIMARY KEY, batch INTEGER NOT NULL, id TEXT NOT NULL, before TEXT NOT NULL) STRICT;
+CREATE INDEX picture_by_batch ON picture (batch);
+CREATE TABLE claim (id TEXT PRIMARY KEY, row INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE reject (row INTEGER PRIMARY KEY, batch INTEGER NOT NULL, code TEXT NOT NULL, body TEXT NOT NULL,
+  raw BLOB NOT NULL) STRICT;
+CREATE INDEX reject_by_code ON reject (code, row);
+CREATE TABLE undo (n INTEGER PRIMARY KEY, at TEXT NOT NULL, who TEXT NOT NULL, ended TEXT NOT NULL) STRICT;
+CREATE TABLE left_alone (row INTEGER PRIMARY KEY, id TEXT NOT NULL, why TEXT NOT NULL) STRICT
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an import was told and what it found; nothing of it ever changes.
+
+    `family` is the id that all shards of one import share; without shards it is the id. `options` are those that decide what
+    becomes of a row: resuming with others is refused. `sheet` is what was found out about the file.
+    """
+
+    id: str
+    family: str
+    shard: int
+    shards: int
+    at: str
+    made: int
+    who: str
+    file: str
+    size: int
+    sha256: str
+    tenant: str
+    store: str
+    batch_size: int
+    options: Mapping[str, Any]
+    sheet: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows by what became of them. They balance when every row that was read is in exactly one of the others."""
+
+    read: int = 0
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    @property
+    def balanced(self) -> bool:
+        """True when no row is missing and none counted twice."""
+        return self.read == self.created + self.updated + self.unchanged + self.duplicate + self.rejected
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a run is: "open", "done" or "undone"; why it stopped when it did."""
+
+    state: str
+    ended: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some rows of the file: batch `n`, from row `first` on, and the positions it lies between."""
+
+    n: int
+    first: int
+    rows: int
+    start: Mapping[str, int]
+    stop: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A rejected row as it is kept. `body` holds line, byte, column, reason and example; `raw` the bytes of the row."""
+
+    row: int
+    code: str
+    body: Mapping[str, Any]
+    raw: bytes
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of one batch. `made` are the rows that were created; `claims` the ids (and rows) that belong to a row which
+    left no mark in the store."""
+
+    counts: Counts
+    made: Sequence[int]
+    refused: Sequence[Refused] = ()
+    claims: Sequence[tuple[str, int]] = field(default=())
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A batch as undo needs it: its rows and their ids, which of them were created (all that were sent, while that is not
+    known), and the pictures."""
+
+    n: int
+    settled: bool
+    made: Mapping[int, str]
+    pictures: Mapping[int, Contact]
+
+
+class Journal:
+    """The journal file of one run. Not for two threads at once."""
+
+    def __init__(self, path: Path, database: sqlite3.Connection, run: Run) -> None:
+        self.path, self._db, self.run = path, database, run
+
+    def close(self) -> None:
+        """Release the file."""
+        self._db.close()
+
+    @property
+    def state(self) -> State:
+        """As it stands in the file now."""
+        return State(*self._db.execute("SELECT state, ended, note FROM run").fetchone())
+
+    def counts(self) -> Counts:
+        """The sum over the settled batches."""
+        sums = ", ".join(f"coalesce(sum({f.name}), 0)" for f in fields(Counts)[1:])
+        query = f"SELECT coalesce(sum(rows), 0), {sums} FROM batch WHERE settled"  # noqa: S608  our own names
+        return Counts(*self._db.execute(query).fetchone())
+
+    def settled(self) -> set[int]:
+        """Numbers of the batches whose fate is known."""
+        return {n for (n,) in self._db.execute("SELECT n FROM batch WHERE settled")}
+
+    def slices(self) -> Iterator[Slice]:
+        """The settled batches in order of the file."""
+        query = "SELECT n, first, rows, start, stop FROM batch WHERE settled ORDER BY n"
+        for n, first, rows, start, stop in self._db.execute(query):
+            yield Slice(n, first, rows, json.loads(start), json.loads(stop))
+
+    def intend(self, part: Slice, sent: Sequence[tuple[int, str]]) -> None:
+        """These rows are about to be sent under these ids. Durable."""
+        text = "\n".join([f"{row - part.first} {id}" for row, id in sent])
+        values = (part.n, part.first, part.rows, json.dumps(part.start), json.dumps(part.stop), text)
+        columns = "n, first, rows, start, stop, sent"
+        with self._transaction():
+            self._db.execute(f"INSERT OR REPLACE INTO batch ({columns}) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608
+
+    def keep(self, batch: int, pictures: Sequence[tuple[int, Contact]]) -> None:
+        """How contacts look that are about to be changed by these rows. Durable."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO picture VALUES (?, ?, ?, ?)",
+                [(row, batch, before.id, pictured(before)) for row, before in pictures],
+            )
+
+    def forget(self, rows: Iterable[int]) -> None:
+        """These rows changed nothing after all: their pictures go. Durable."""
+        with self._transaction():
+            self._db.executemany("DELETE FROM picture WHERE row = ?", [(row,) for row in rows])
+
+    def pictures(self, batch: int) -> dict[int, Contact]:
+        """The pictures that a batch kept, by row."""
+        query = "SELECT row, before FROM picture WHERE batch = ?"
+        return {row: contact_pictured(text) for row, text in self._db.execute(query, (batch,))}
+
+    def claimed(self, ids: Sequence[str]) -> dict[str, int]:
+        """Which of these ids belong to an earlier row that left no mark in the store."""
+        query = "SELECT id, row FROM claim WHERE id IN (SELECT value FROM json_each(?))"
+        return dict(self._db.execute(query, (json.dumps(ids),)).fetchall())
+
+    def settle(self, n: int, fate: Fate) -> None:
+        """What became of a batch: all of it, in one durable transaction."""
+        counts = fate.counts
+        with self._transaction():
+            first, sent = self._db.execute("SELECT first, sent FROM batch WHERE n = ?", (n,)).fetchone()
+            made = {row - first for row in fate.made}
+            others = [row for row in _rows_of(sent) if row not in made]
+            self._db.execute(
+                "UPDATE batch SET settled = 1, others = ?, created = ?, updated = ?, unchanged = ?, duplicate = ?, "
+                "rejected = ? WHERE n = ?",
+                (json.dumps(others, separators=(",", ":")) if others else "",
+                 counts.created, counts.updated, counts.unchanged, counts.duplicate, counts.rejected, n),
+            )  # fmt: skip
+            self._db.executemany("INSERT OR REPLACE INTO reject VALUES (?, ?, ?, ?, ?)", _rejects(n, fate.refused))
+            self._db.executemany("INSERT OR IGNORE INTO claim VALUES (?, ?)", fate.claims)
+
+    def end(self, state: str, note: str = "", books: Mapping[str, Any] | None = None) -> None:
+        """How the run ended, or for now."""
+        with self._transaction():
+            text = json.dumps(books) if books else ""
+            ended = "" if state == "open" else now()
+            self._db.execute("UPDATE run SET state = ?, ended = ?, note = ?, books = ?", (state, ended, note, text))
+
+    def refused(self) -> Iterator[Refused]:
+        """Every rejected row in order of the file."""
+        for row, code, body, raw in self._db.execute("SELECT row, code, body, raw FROM reject ORDER BY row"):
+            yield Refused(row, code, json.loads(body), raw)
+
+    def reasons(self) -> list[tuple[str, int, Refused]]:
+        """Code -> how many rows, and the first of them; the most frequent first."""
+        query = "SELECT code, count(*), min(row) FROM reject GROUP BY code ORDER BY 2 DESC, 1"
+        found = []
+        for code, count, row in self._db.execute(query).fetchall():
+            body, raw = self._db.execute("SELECT body, raw FROM reject WHERE row = ?", (row,)).fetchone()
+            found.append((code, count, Refused(row, code, json.loads(body), raw)))
+        return found
+
+    def tallies(self) -> dict[str, int]:
+        """The same numbers from elsewhere in the file, for whoever checks the books."""
+        one = self._db.execute
+        made = sum(len(_rows_of(sent)) - len(json.loads(others or "[]"))
+                   for sent, others in one("SELECT sent, others FROM batch WHERE settled"))  # fmt: skip
+        return {
+            "created": made,
+            "updated": one(
+                "SELECT count(*) FROM picture WHERE batch IN (SELECT n FROM batch WHERE settled)"
+            ).fetchone()[0],
+            "rejected": one("SELECT count(*) FROM reject").fetchone()[0],
+            "unsettled": one("SELECT count(*) FROM batch WHERE NOT settled").fetchone()[0],
+        }
+
+    # --- undo
+
+    def to_undo(self) -> Iterator[Sent]:
+        """The batches that are not undone yet, the last one first."""
+        query = "SELECT n, first, sent, settled, others FROM batch WHERE NOT undone ORDER BY n DESC"
+        for n, first, sent, settled, others in self._db.execute(query).fetchall():
+            kept_off = set(json.loads(others or "[]"))
+            made = {first + row: id for row, id in _pairs(sent) if row not in kept_off}
+            pictures = self.pictures(n)
+            yield Sent(n, bool(settled), {row: id for row, id in made.items() if row not in pictures}, pictures)
+
+    def undoing(self, who: str) -> None:
+        """An undo begins, or goes on."""
+        with self._transaction():
+            open_one = self._db.execute("SELECT n FROM undo WHERE ended = ''").fetchone()
+            if open_one is None:
+                self._db.execute("INSERT INTO undo (at, who, ended) VALUES (?, ?, '')", (now(), who))
+
+    def undone(self, n: int, removed: int, restored: int, left: Sequence[tuple[int, str, str]]) -> None:
+        """What a batch did is put back, but for these (row, id, why)."""
+        with self._transaction():
+            query = "UPDATE batch SET undone = 1, removed = ?, restored = ? WHERE n = ?"
+            self._db.execute(query, (removed, restored, n))
+            self._db.executemany("INSERT OR REPLACE INTO left_alone VALUES (?, ?, ?)", left)
+
+    def undo_ended(self) -> None:
+        """Everything is put back that could be."""
+        with self._transaction():
+            self._db.execute("UPDATE undo SET ended = ? WHERE ended = ''", (now(),))
+            self._db.execute("UPDATE run SET state = 'undone', ended = ?", (now(),))
+
+    def undo_books(self) -> dict[str, Any]:
+        """What undo removed, restored and left alone, so far."""
+        removed, restored = self._db.execute(
+            "SELECT coalesce(sum(removed), 0), coalesce(sum(restored), 0) FROM batch"
+        ).fetchone()
+        query = "SELECT why, count(*) FROM left_alone GROUP BY why ORDER BY why"
+        return {"removed": removed, "restored": restored, "left": dict(self._db.execute(query).fetchall())}
+
+    def left(self, limit: int) -> list[tuple[int, str, str]]:
+        """Rows that undo left alone: (row, id, why)."""
+        return self._db.execute("SELECT row, id, why FROM left_alone ORDER BY row LIMIT ?", (limit,)).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _as_fault(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # a full disk has ended it already
+                    self._db.execute("ROLLBACK")
+                raise
+
+
+def create(path: Path, run: Run) -> Journal:
+    """A new journal. It appears under its name when it is whole."""
+    with _as_fault(path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = path.with_suffix(f".{os.getpid()}.new")
+        fresh.unlink(missing_ok=True)
+        fresh.touch(mode=0o600)
+        database = _connected(fresh)
+        for statement in _SCHEMA.split(";\n"):
+            database.execute(statement)
+        database.execute("INSERT INTO run VALUES (1, ?, 'open', '', '', '')", (json.dumps(asdict(run)),))
+        database.close()
+        os.link(fresh, path)  # fails when there is one: two starts never share a journal
+        fresh.unlink()
+    return opened(path)
+
+
+def opened(path: Path) -> Journal:
+    """The journal of that name. LedgerFault when it is none, or of a newer form."""
+    with _as_fault(path):
+        if not path.is_file():
+            raise OSError("there is no such file")
+        database = _connected(path)
+        form = [database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+        if form != [APPLICATION, VERSION]:
+            database.close()
+            raise LedgerFault(
+                f"{path} is no journal of this version", cause=f"form {form[1]}", fix="use the xgw that wrote it"
+            )
+        body = json.loads(database.execute("SELECT body FROM run").fetchone()[0])
+    return Journal(path, database, Run(**body))
+
+
+def pictured(contact: Contact) -> str:
+    """A contact as text; its version is the store's and not kept."""
+    found = {f.name: getattr(contact, f.name) for f in fields(contact) if f.name not in ("version", "custom_fields")}
+    return json.dumps({**found, "custom_fields": dict(contact.custom_fields)}, separators=(",", ":"))
+
+
+def contact_pictured(text: str) -> Contact:
+    """The contact in a text of `pictured`."""
+    return Contact(**json.loads(text))
+
+
+def resumable(run: Run, wished: Run) -> None:
+    """Conflict when what is wished now differs from what the run was begun with."""
+    if run.sha256 != wished.sha256 or run.size != wished.size:
+        raise Conflict(
+            f"the file changed since import {run.id} began",
+            cause=f"then {run.size} bytes, sha256 {run.sha256[:12]}…; now {wished.size} bytes, sha256 {wished.sha256[:12]}…",
+            fix="give the same file again, or start anew with --restart: rows that are there count as unchanged",
+        )
+    before, after = _decisive(run), _decisive(wished)
+    if differing := sorted(name for name in before | after if before.get(name) != after.get(name)):
+        raise Conflict(
+            f"import {run.id} was begun with other options: {', '.join(differing)}",
+            cause="one import treats all its rows alike",
+            fix="give the same options again, or start anew with --restart",
+        )
+
+
+def _decisive(run: Run) -> dict[str, Any]:
+    told = json.loads(
+        json.dumps({**run.options, "batch_size": run.batch_size, "tenant": run.tenant, "store": run.store})
+    )
+    return dict(told)
+
+
+def anew(run: Run, **values: Any) -> Run:
+    """The run with other values."""
+    return replace(run, **values)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA cache_size = -4096")
+    return database
+
+
+def _pairs(sent: str) -> list[tuple[int, str]]:
+    return [(int(row), id) for row, _, id in (line.partition(" ") for line in sent.split("\n") if line)]
+
+
+def _rows_of(sent: str) -> list[int]:
+    return [row for row, _ in _pairs(sent)]
+
+
+def _rejects(batch: int, refused: Sequence[Refused]) -> list[tuple[Any, ...]]:
+    return [(one.row, batch, one.code, json.dumps(dict(one.body)), one.raw) for one in refused]
+
+
+@contextmanager
+def _as_fault(path: Path) -> Iterator[None]:
+    """What SQLite and the file system say, as a LedgerFault. Never a value of a row."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "") or type(error).__name__
+        raise LedgerFault(
+            f"the import's journal cannot be used: {path}",
+            cause=name,
+            fix="check space and permissions of its folder (XGW_HOME), then resume",
+        ) from None
+    except OSError as error:
+        raise LedgerFault(
+            f"the import's journal cannot be used: {path}",
+            cause=error.strerror or str(error),
+            fix="check space and permissions of its folder (XGW_HOME), then resume",
+        ) from error

@@ -1,0 +1,233 @@
+"""One batch against the store: every row gets exactly one fate, and the store's marks decide what is in doubt.
+
+A row is sent as a create. Where a contact is there already, its mark says who wrote it: this very row (an earlier attempt
+whose answer was lost, or a run that was killed), an earlier row of this import (a duplicate), or somebody else (then the
+policy decides). Batches may be on their way at the same time; two that hold the same id never are (xgw.importer.run).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from gateway_runtime.contacts.model import Contact
+from gateway_runtime.contacts.store import Outcome, Write, Written
+from xgw.errors import XgwError
+from xgw.faults import reach
+from xgw.importer.journal import Counts, Fate, Journal, Refused, Slice
+from xgw.importer.policy import Policy, merged, says_the_same
+from xgw.importer.ramp import Ramp
+
+T = TypeVar("T")
+ROUNDS = 6
+"""How often a contact that somebody else changes meanwhile is read again before the row is given up."""
+CONTENDED, TOO_LARGE = "CONTENDED", "TOO_LARGE"
+
+
+class Rows(Protocol):
+    """What an import needs of a store."""
+
+    async def get_many(self, tenant: str, ids: Sequence[str]) -> dict[str, Contact]:
+        """As ContactStore."""
+        ...
+
+    async def write(self, tenant: str, writes: Sequence[Write]) -> list[Written]:
+        """As ContactStore."""
+        ...
+
+
+class Record(Protocol):
+    """The journal, from the event loop: the work is done in its thread, and durable when this returns."""
+
+    async def __call__(self, work: Callable[[Journal], T], /) -> T:
+        """See above."""
+        ...
+
+
+class DuplicateFound(XgwError):
+    """A row is a duplicate, and --on-duplicate fail was asked for. Everything before it stands; undo takes it back."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch that was read and checked: the rows to be written, those that were refused, and for a row number the fields
+    it says something about."""
+
+    part: Slice
+    rows: Sequence[tuple[int, Contact]]
+    refused: Sequence[Refused]
+    given: Callable[[int], Collection[str]]
+    refuse: Callable[[int, str, str], Refused]
+    """(row, code, reason) -> the reject for a row that the store would not have."""
+
+
+@dataclass
+class _Open:
+    """A batch while its rows find their fates."""
+
+    batch: Prepared
+    created: list[int] = field(default_factory=list)
+    updated: int = 0
+    unchanged: int = 0
+    duplicate: int = 0
+    refused: list[Refused] = field(default_factory=list)
+    claims: list[tuple[str, int]] = field(default_factory=list)
+    pictures: dict[int, Contact] = field(default_factory=dict)
+
+    def fate(self) -> Fate:
+        refused = [*self.batch.refused, *self.refused]
+        made = len(self.created), self.updated, self.unchanged, self.duplicate, len(refused)
+        return Fate(Counts(self.batch.part.rows, *made), self.created, refused, self.claims)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Brings batches of one run into a store. `resumed`: an earlier process may have sent some of them."""
+
+    store: Rows
+    record: Record
+    tenant: str
+    family: str
+    policy: Policy
+    ramp: Ramp
+    resumed: bool
+
+    async def settle(self, batch: Prepared) -> Fate:
+        """Writes a batch and records what became of it. On a fault of the store the batch stays unsettled, and is sent again
+        by whoever resumes."""
+        part, work = batch.part, _Open(batch)
+        rows = self._firsts(work)
+        if self.resumed:
+            work.pictures = await self.record(lambda journal: journal.pictures(part.n))
+        await self.record(lambda journal: journal.intend(part, [(row, contact.id) for row, contact in rows]))
+        reach("batch-intended")
+        doubtful = [(row, contact) for row, contact in rows if row in work.pictures]
+        doubtful += await self._create(work, [(row, contact) for row, contact in rows if row not in work.pictures])
+        reach("batch-sent")
+        for _ in range(ROUNDS):
+            if not doubtful:
+                break
+            doubtful = await self._look(work, doubtful)
+        for row, _ in doubtful:
+            work.refused.append(batch.refuse(row, CONTENDED, "somebody else kept changing this contact"))
+        if spare := [row for row, _ in doubtful if row in work.pictures]:
+            await self.record(lambda journal: journal.forget(spare))
+        fate = work.fate()
+        await self.record(lambda journal: journal.settle(part.n, fate))
+        reach("batch-settled")
+        return fate
+
+    def _firsts(self, work: _Open) -> list[tuple[int, Contact]]:
+        """The rows without those whose contact an earlier row of this batch is."""
+        seen: set[str] = set()
+        rows = []
+        for row, contact in work.batch.rows:
+            if contact.id in seen:
+                self._duplicate(work, row)
+            else:
+                seen.add(contact.id)
+                rows.append((row, contact))
+        return rows
+
+    async def _create(self, work: _Open, rows: Sequence[tuple[int, Contact]]) -> list[tuple[int, Contact]]:
+        """Sends creates; the rows whose contact is there already."""
+        there = []
+        for (row, contact), written in zip(rows, await self._send([Write("create", c) for _, c in rows]), strict=True):
+            if written.outcome is Outcome.DONE:
+                work.created.append(row)
+            elif written.outcome is Outcome.TOO_LARGE:
+                work.refused.append(work.batch.refuse(row, TOO_LARGE, "the contact is larger than the store can hold"))
+            else:
+                there.append((row, contact))
+        return there
+
+    async def _look(self, work: _Open, rows: Sequence[tuple[int, Contact]]) -> list[tuple[int, Contact]]:
+        """Reads what is there and acts on it; the rows that have to be looked at again."""
+        ids = [contact.id for _, contact in rows]
+        stored = await self.store.get_many(self.tenant, ids)
+        claimed = await self.record(lambda journal: journal.claimed(ids)) if self.policy.writes else {}
+        creates, replaces, gone = [], [], []
+        for row, contact in rows:
+            there = stored.get(contact.id)
+            if there is None:
+                creates.append((row, contact))
+                gone.append(row)
+                continue
+            changed = self._judged(work, row, contact, there, claimed)
+            if changed is not None:
+                replaces.append((row, contact, there, changed))
+        if gone := [row for row in gone if work.pictures.pop(row, None)]:
+            await self.record(lambda journal: journal.forget(gone))
+        again = await self._create(work, creates) if creates else []
+        return again + (await self._replace(work, replaces) if replaces else [])
+
+    def _judged(
+        self, work: _Open, row: int, contact: Contact, there: Contact, claimed: Mapping[str, int]
+    ) -> Contact | None:
+        """Gives the row its fate, or returns what the contact has to become."""
+        if there.mark == contact.mark:  # this row wrote it, and its answer was lost
+            if row in work.pictures:
+                work.updated += 1
+            else:
+                work.created.append(row)
+            return None
+        if _family(there.mark) == self.family or claimed.get(contact.id, row) < row:
+            self._duplicate(work, row)
+            return None
+        given = work.batch.given(row)
+        if self.policy.writes:
+            changed = merged(there, contact, given, self.policy)
+            if changed is not there:
+                return changed
+        if self.policy.writes or says_the_same(there, contact, given):
+            work.unchanged += 1
+            if self.policy.writes:
+                work.claims.append((contact.id, row))
+        else:
+            self._duplicate(work, row)
+        return None
+
+    async def _replace(
+        self, work: _Open, rows: Sequence[tuple[int, Contact, Contact, Contact]]
+    ) -> list[tuple[int, Contact]]:
+        """Changes contacts that are there, each only in the version that was looked at; the rows that came too late."""
+        pictures = [(row, there) for row, _, there, _ in rows]
+        await self.record(lambda journal: journal.keep(work.batch.part.n, pictures))
+        work.pictures.update(pictures)
+        reach("pictures-kept")
+        writes = [Write("replace", changed, there.version) for _, _, there, changed in rows]
+        late, useless = [], []
+        for (row, contact, _, _), written in zip(rows, await self._send(writes), strict=True):
+            if written.outcome is Outcome.DONE:
+                work.updated += 1
+            elif written.outcome is Outcome.TOO_LARGE:
+                work.refused.append(work.batch.refuse(row, TOO_LARGE, "the contact is larger than the store can hold"))
+                useless.append(row)
+            else:
+                late.append((row, contact))
+        reach("updates-sent")
+        if useless:
+            await self.record(lambda journal: journal.forget(useless))
+        return late
+
+    async def _send(self, writes: Sequence[Write]) -> list[Written]:
+        if not writes:
+            return []
+        await self.ramp.take(len(writes))
+        return await self.store.write(self.tenant, writes)
+
+    def _duplicate(self, work: _Open, row: int) -> None:
+        if self.policy.on_duplicate == "fail":
+            raise DuplicateFound(
+                f"row {row} is a duplicate, and --on-duplicate fail was asked for",
+                cause="an earlier row or a stored contact has the same key, with other values",
+                fix="",
+            )
+        work.duplicate += 1
+
+
+def _family(mark: str) -> str:
+    """The import that a mark "RUN:ROW" or "FAMILY.SHARD:ROW" names; nothing for the mark of another kind of write."""
+    run, colon, _ = mark.partition(":")
+    return run.partition(".")[0] if colon else ""
