@@ -27,7 +27,7 @@ from gateway_runtime.contacts.firestore.calls import (
 from gateway_runtime.contacts.firestore.queries import COUNTED, count_query, page_query
 from gateway_runtime.contacts.firestore.rows import LOOK, Row, Stored, looked, requests, row_of
 from gateway_runtime.contacts.model import Contact
-from gateway_runtime.contacts.store import Changed, Outcome, Page, Receipt, Write, Written
+from gateway_runtime.contacts.store import Changed, Outcome, Page, Receipt, TooLarge, Write, Written
 
 LARGEST_REQUEST, EMULATOR_REQUEST = 10 * 1024 * 1024 - 64 * 1024, 4 * 1024 * 1024 - 64 * 1024
 """Bytes of one Commit: Firestore takes 10 MiB, its emulator 4; what goes with it (fields of the header) is left room for."""
@@ -150,6 +150,8 @@ class FirestoreContacts:
     async def replace(self, tenant: str, contact: Contact, *, version: str) -> Contact:
         """See ContactStore."""
         (written,) = await self._rows([Row("replace", contact.id, self._name(tenant, contact.id), contact, version)])
+        if written.outcome is Outcome.TOO_LARGE:
+            raise TooLarge
         if written.outcome is not Outcome.DONE:
             raise Changed
         return copy(contact, version=written.version)
