@@ -1,8 +1,8 @@
 """The plan document's "current" state of the four services, as data.
 
 The embedded target deploys this first, so that each step is a visible change with a real before and after.
-Sources: plan document, "Critical Findings" (memory), 1.3 (a second Redis client), 1.5 (no timeouts, no breaker), 1.6
-(sockets without limits), 1.7 (stack traces), 1.8 (localhost origins), 1.9 (debug, plain text logs).
+Sources: plan document, "Critical Findings" (memory), 1.3 (a second Redis client), 1.4 (all contacts in one answer), 1.5 (no
+timeouts, no breaker), 1.6 (sockets without limits), 1.7 (stack traces), 1.8 (localhost origins), 1.9 (debug, plain text).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ BASELINE: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         SLACK: {"memory": "512Mi", "cpu": "1", **_LATE_PATHS, **_LOGGING_NOW},
         GMAIL: {"memory": "512Mi", "cpu": "1", **_LATE_PATHS, **_LOGGING_NOW},
-        CRM: {"memory": "512Mi", "cpu": "1", **_LOGGING_NOW},
+        CRM: {"memory": "512Mi", "cpu": "1", "env.CONTACTS_PAGE_MAX": "off", **_LOGGING_NOW},
     }
 )
 """Role -> the fields (xgw.resources) its service has before the plan starts."""

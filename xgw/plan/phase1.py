@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from xgw.changes.service import ServiceSpec
 from xgw.plan.model import CRM, GATEWAY, GMAIL, ROLES, SLACK, Claim, Phase, Step
+from xgw.probes.contacts import pages_are_bounded_and_whole
 from xgw.probes.http import errors_say_nothing_inner, only_listed_origins
 from xgw.probes.logs import logs_are_structured_and_sampled
 from xgw.probes.memory import memory_fits
@@ -45,6 +46,14 @@ PHASE1 = Phase(
             probes=(one_redis_client(GATEWAY),),
             requirements=("FR-5",),
             claim=Claim("about 50Mi of memory per gateway instance"),
+        ),
+        Step(
+            "1.4",
+            "CRM pagination",
+            changes=(ServiceSpec(CRM, env={"CONTACTS_PAGE_DEFAULT": "50", "CONTACTS_PAGE_MAX": "100"}),),
+            probes=(pages_are_bounded_and_whole(CRM),),
+            requirements=("PERF-2",),
+            claim=Claim("$50-75 a month of Firestore reads: 80-95 % of them, where lists are long"),
         ),
         Step(
             "1.5",
