@@ -40,7 +40,6 @@ REASONS: Mapping[str, Reason] = {
     "NOT_WHOLE": Reason("not a whole number", "write digits only"),
     "OUT_OF_RANGE": Reason("the number is too small or too large", "correct it"),
     "NOT_A_TIME": Reason("not a date or time as in 2026-01-31T08:15:00Z", "set date_format in the mapping file"),
-    "BAD_KEY": Reason("a custom field has a name that cannot be kept", "rename the column"),
 }
 """Code -> what it says, and what to do."""
 

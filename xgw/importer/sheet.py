@@ -17,6 +17,7 @@ DELIMITERS: Mapping[str, str] = {",": "comma", ";": "semicolon", "\t": "tab", "|
 NEWLINES: Mapping[str, str] = {"\r\n": "CRLF", "\n": "LF", "\r": "CR", "\r\r\n": "CR CR LF", "": "no"}
 OURS = ("xgw_line", "xgw_byte", "xgw_code", "xgw_reason", "xgw_raw")
 """Columns that a rejects file adds; they are left out again when it is imported."""
+_OUR_NAMES = frozenset(map(plain_name, OURS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,9 @@ class Sheet:
 def open_sheet(source: Source, *, encoding: str = "", delimiter: str = "", known: Iterable[str] = ()) -> Sheet:
     """Read what stands before the first row. `known` names columns somebody mapped by hand: they help to find the delimiter."""
     code = stated(encoding, source.head) if encoding else _encoding(source)
-    if delimiter and (len(delimiter) != 1 or delimiter in '"\r\n\0' or not delimiter.isascii() or delimiter.isalnum()):
+    if delimiter and (
+        len(delimiter) != 1 or delimiter in "\"'_\r\n\0" or not delimiter.isascii() or delimiter.isalnum()
+    ):
         raise UsageFault(f"--delimiter {shown(delimiter)!r} cannot separate fields", fix="one of , ; | or a tab")
     text = code.decode(source.head[len(code.bom) :])
     at, line, told = _skipped(text)
@@ -181,7 +184,10 @@ def _delimiter(record: str, quote: str, known: frozenset[str]) -> tuple[str, str
         except UsageFault:
             continue
         names = [plain_name(cell) for cell in cells]
-        scores[sign] = (sum(n in KNOWN or n in EXPORT_NAMES or n in known for n in names), len(cells))
+        scores[sign] = (
+            sum(n in KNOWN or n in EXPORT_NAMES or n in _OUR_NAMES or n in known for n in names),
+            len(cells),
+        )
     if not scores:
         raise UsageFault("the header line cannot be read", cause="its quotes are broken", fix="correct them")
     best = max(scores.values())
@@ -206,6 +212,13 @@ def _check(columns: Sequence[str], delimiter: str, name: str) -> None:
             f"{name} has no header line",
             cause=f"its first line holds data: {shown(data[0])}",
             fix="add a line of column names",
+        )
+    odd = [cell for cell in columns if not cell.isprintable()]
+    if odd:
+        raise UsageFault(
+            f"a column name cannot be read: {shown(odd[0])}",
+            cause="it holds control characters or is not in the file's encoding",
+            fix="rename the column, or give another --encoding",
         )
     empty = [str(place) for place, cell in enumerate(columns, 1) if not cell]
     if empty:
