@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from gateway_runtime.contacts.store import ContactStore
 from gateway_runtime.contacts.stores import store_of
+from tests.helpers.firestore_emulator import EMULATOR, emulator
 
 T = TypeVar("T")
 
@@ -21,7 +22,16 @@ def sqlite(folder: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
     yield f"sqlite://{folder}/contacts.db", {}
 
 
-KINDS: Mapping[str, Callable[[Path], AbstractContextManager[tuple[str, Mapping[str, str]]]]] = {"sqlite": sqlite}
+@contextmanager
+def firestore(_folder: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+    found = emulator()
+    yield f"firestore://{found.project()}", {EMULATOR: found.host}
+
+
+KINDS: Mapping[str, Callable[[Path], AbstractContextManager[tuple[str, Mapping[str, str]]]]] = {
+    "firestore": firestore,
+    "sqlite": sqlite,
+}
 """Kind -> the URL of an empty store, and the environment a process needs to reach it."""
 
 

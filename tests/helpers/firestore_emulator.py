@@ -25,6 +25,7 @@ from tests.helpers.gateway_process import free_port
 _MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 _JAR = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
 _ROOTS = ("/usr/lib/google-cloud-sdk", "/usr/share/google-cloud-sdk", "/opt/google-cloud-sdk", "~/google-cloud-sdk")
+EMULATOR = "FIRESTORE_EMULATOR_HOST"
 HEAP = "-Xmx1g"
 INSTALL = "gcloud components install cloud-firestore-emulator, or the Debian package google-cloud-cli-firestore-emulator; Java 17"
 
