@@ -89,13 +89,18 @@ class SqliteContacts:
 
     async def page(self, tenant: str, *, limit: int, status: str = "", type: str = "", after: str = "") -> Page:
         """See ContactStore."""
-        if status or type:
+        wanted = kinds(status, type) if status or type else ()
+        if len(wanted) > 1:  # one seek for each kind, merged
             one = "SELECT * FROM (SELECT n FROM contacts WHERE tenant = {} AND kind = {} AND id > ?2 ORDER BY id LIMIT ?3)"
-            wanted = kinds(status, type)
-            found = " UNION ALL ".join(one.format(_TENANT, kind) for kind in wanted) if wanted else "SELECT 0 WHERE 0"
-            query = f"SELECT {COLUMNS} FROM contacts WHERE n IN ({found}) ORDER BY id LIMIT ?3"  # noqa: S608
+            found = " UNION ALL ".join(one.format(_TENANT, kind) for kind in wanted)
+            where = f"n IN ({found})"
+        elif wanted:
+            where = f"tenant = {_TENANT} AND kind = {wanted[0]} AND id > ?2"
+        elif status or type:
+            return Page((), False)
         else:
-            query = f"SELECT {COLUMNS} FROM contacts WHERE tenant = {_TENANT} AND id > ?2 ORDER BY id LIMIT ?3"  # noqa: S608
+            where = f"tenant = {_TENANT} AND id > ?2"
+        query = f"SELECT {COLUMNS} FROM contacts WHERE {where} ORDER BY id LIMIT ?3"  # noqa: S608  nothing of the caller's
         rows = await self._read(lambda database: database.execute(query, (tenant, after, limit + 1)).fetchall())
         return Page(tuple(contact_of(row) for row in rows[:limit]), len(rows) > limit)
 

@@ -93,37 +93,33 @@ def connected(path: str, busy_seconds: float, *, cache_mib: int, pages: int = 0)
         database = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     try:
         with faults(path):
+            ours = _is_ours(database, path)  # before anything is written into somebody else's file
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
             database.execute(f"PRAGMA cache_size = {-1024 * cache_mib}")
             if pages:
                 database.execute(f"PRAGMA max_page_count = {pages}")
-            _made(database, path)
+            if not ours:
+                with transaction(database):
+                    if not _is_ours(database, path):  # another process may have been here first
+                        for statement in SCHEMA.split(";\n"):
+                            database.execute(statement)
     except BaseException:
         database.close()
         raise
     return database
 
 
-def _made(database: sqlite3.Connection, path: str) -> None:
-    def form() -> tuple[int, int, int]:
-        return (
-            database.execute("PRAGMA application_id").fetchone()[0],
-            database.execute("PRAGMA user_version").fetchone()[0],
-            database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0],
-        )
-
-    if form()[:2] == (APPLICATION, VERSION):
-        return
-    with transaction(database):  # two processes may be here at once: the second finds it done
-        application, version, tables = form()
-        if (application, version) == (APPLICATION, VERSION):
-            return
-        if tables:
-            known = f"form {version}" if application == APPLICATION else "an earlier xgw or another program"
-            raise SchemaFault(f"{path}: written by {known}, this version knows form {VERSION}; move the file away")
-        for statement in SCHEMA.split(";\n"):
-            database.execute(statement)
+def _is_ours(database: sqlite3.Connection, path: str) -> bool:
+    """Whether the tables are there; False when the file is empty. SchemaFault when it holds anything else."""
+    application = database.execute("PRAGMA application_id").fetchone()[0]
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if (application, version) == (APPLICATION, VERSION):
+        return True
+    if not database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        return False
+    known = f"form {version}" if application == APPLICATION else "an earlier xgw or another program"
+    raise SchemaFault(f"{path}: written by {known}, this version knows form {VERSION}; move the file away")
 
 
 @contextmanager
