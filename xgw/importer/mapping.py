@@ -117,7 +117,7 @@ def check(made: FieldMap, columns: Sequence[str]) -> None:
             if source not in columns:
                 raise _no_column(source, columns, name)
     if made.unmapped not in UNMAPPED:
-        raise UsageFault(f"unmapped is {shown(made.unmapped)!r}", fix=f"one of {', '.join(UNMAPPED)}")
+        raise UsageFault(f"unmapped is '{shown(made.unmapped)}'", fix=f"one of {', '.join(UNMAPPED)}")
     if "name" not in made.fields:
         raise UsageFault(
             "no column is the name, and every contact has one",
@@ -131,7 +131,7 @@ def check(made: FieldMap, columns: Sequence[str]) -> None:
         for spelling, word in table.items():
             if word not in words:
                 raise UsageFault(
-                    f"{name}: {shown(spelling)!r} becomes {shown(word)!r}",
+                    f"{name}: '{shown(spelling)}' becomes '{shown(word)}'",
                     cause="no such word",
                     fix=f"one of {', '.join(words)}",
                 )
@@ -142,7 +142,7 @@ def _asked(flags: Iterable[str], columns: Sequence[str]) -> dict[str, tuple[str,
     for flag in flags:
         name, equals, column = flag.partition("=")
         if not equals:
-            raise UsageFault(f"--map {shown(flag)!r} has no =", fix="--map FIELD=COLUMN, as in --map email='E-mail'")
+            raise UsageFault(f"--map '{shown(flag)}' has no =", fix="--map FIELD=COLUMN, as in --map email='E-mail'")
         _known(name)
         if not column:
             asked[name] = ()
@@ -159,13 +159,13 @@ def _known(name: str) -> None:
         return
     close = difflib.get_close_matches(name, FIELDS, 1)
     fix = f"did you mean {close[0]}?" if close else f"one of {', '.join(FIELDS)}, or customFields.NAME"
-    raise UsageFault(f"a contact has no field {shown(name)!r}", fix=fix)
+    raise UsageFault(f"a contact has no field '{shown(name)}'", fix=fix)
 
 
 def _no_column(column: str, columns: Sequence[str], name: str) -> UsageFault:
     close = difflib.get_close_matches(column, columns, 1)
-    fix = f"did you mean {shown(close[0])!r}?" if close else f"columns: {', '.join(shown(c) for c in columns[:12])}"
-    return UsageFault(f"the file has no column {shown(column)!r}", cause=f"{name} is mapped to it", fix=fix)
+    fix = f"did you mean '{shown(close[0])}'?" if close else f"columns: {', '.join(shown(c) for c in columns[:12])}"
+    return UsageFault(f"the file has no column '{shown(column)}'", cause=f"{name} is mapped to it", fix=fix)
 
 
 def _recognised(columns: Sequence[str]) -> Export | None:

@@ -59,7 +59,7 @@ def load(text: str, name: str = "the mapping file") -> FieldMap:
         ) from error
     known = {key.strip("[]").partition(".")[0] for key in KEYS}
     if unknown := sorted(tree.keys() - known):
-        raise UsageFault(f"{name}: there is no key {shown(unknown[0])!r}", fix=f"known: {', '.join(sorted(known))}")
+        raise UsageFault(f"{name}: there is no key '{shown(unknown[0])}'", fix=f"known: {', '.join(sorted(known))}")
     if tree.get("version") != VERSION or isinstance(tree.get("version"), bool):
         raise UsageFault(
             f"{name} has version {shown(str(tree.get('version')))}",

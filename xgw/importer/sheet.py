@@ -79,7 +79,7 @@ def open_sheet(source: Source, *, encoding: str = "", delimiter: str = "", known
     if delimiter and (
         len(delimiter) != 1 or delimiter in "\"'_\r\n\0" or not delimiter.isascii() or delimiter.isalnum()
     ):
-        raise UsageFault(f"--delimiter {shown(delimiter)!r} cannot separate fields", fix="one of , ; | or a tab")
+        raise UsageFault(f"--delimiter '{shown(delimiter)}' cannot separate fields", fix="one of , ; | or a tab")
     text = code.decode(source.head[len(code.bom) :])
     at, line, told = _skipped(text)
     record, newline = _record(text, at, whole=source.size <= len(source.head))
@@ -172,7 +172,7 @@ def _cells(record: str, delimiter: str, quote: str) -> list[str]:
         rows = list(csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True))
     except csv.Error as error:
         raise UsageFault("the header line cannot be read", cause=str(error), fix="correct its quotes") from error
-    return [cell.strip() for row in rows for cell in row]
+    return [" ".join(cell.split()) for row in rows for cell in row]
 
 
 def _delimiter(record: str, quote: str, known: frozenset[str]) -> tuple[str, str]:
@@ -231,7 +231,7 @@ def _check(columns: Sequence[str], delimiter: str, name: str) -> None:
     for place, cell in enumerate(columns, 1):
         if cell in seen:
             raise UsageFault(
-                f"the header has two columns named {shown(cell)!r}",
+                f"the header has two columns named '{shown(cell)}'",
                 cause=f"columns {columns.index(cell) + 1} and {place}",
                 fix="rename one of them",
             )

@@ -133,7 +133,7 @@ def _key_place(key: str, made: FieldMap, places: Mapping[str, int]) -> int | Non
         return None
     if key not in places:
         raise UsageFault(
-            f"--key: the file has no column {shown(key)!r}", fix=f"columns: {', '.join(map(shown, places))}"
+            f"--key: the file has no column '{shown(key)}'", fix=f"columns: {', '.join(map(shown, places))}"
         )
     return places[key]
 
@@ -147,7 +147,7 @@ def _customs(made: FieldMap, columns: Sequence[str], places: Mapping[str, int]) 
             custom_key(name)
         except InvalidContact as error:
             raise UsageFault(
-                f"no custom field can be named {shown(name)!r}",
+                f"no custom field can be named '{shown(name)}'",
                 cause=str(error),
                 fix=f"--map 'customFields.NAME={shown(name)}'",
             ) from error
