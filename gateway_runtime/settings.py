@@ -88,6 +88,7 @@ class Settings:
     contacts_store: str = ""
     contacts_page_default: int = 50
     contacts_page_max: PageBound = field(default_factory=lambda: PageBound(100))
+    contacts_batch: str = "on"
     contacts_cursor_key: str = ""
     auth_firebase_project: str = ""
     auth_keys: str = ""

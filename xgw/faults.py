@@ -33,6 +33,20 @@ POINTS = (
     "put-back",
     "reverted-recorded",
 )
+IMPORT_POINTS = (
+    "import-begun",
+    "batch-intended",
+    "batch-sent",
+    "pictures-kept",
+    "updates-sent",
+    "batch-settled",
+    "import-ended",
+    "rejects-written",
+    "undo-recorded",
+    "undo-sent",
+    "undo-settled",
+)
+"""Those of `xgw contacts import` and `undo`; of any store but a real Firestore."""
 KINDS = ("crash", "exception", "lost-answer", "delay")
 
 
@@ -53,11 +67,11 @@ def arm(spec: str) -> None:
         return
     place, _, kind = spec.partition(":")
     point, _, nth = place.partition("#")
-    if point not in POINTS or kind not in KINDS or not (nth or "1").isdigit():
+    if point not in (*POINTS, *IMPORT_POINTS) or kind not in KINDS or not (nth or "1").isdigit():
         raise UsageFault(
             f"XGW_FAULT={spec!r} is not a fault",
             cause="the form is POINT[#N]:KIND",
-            fix=f"points: {', '.join(POINTS)}; kinds: {', '.join(KINDS)}",
+            fix=f"points: {', '.join((*POINTS, *IMPORT_POINTS))}; kinds: {', '.join(KINDS)}",
         )
     _armed[point] = (int(nth or "1"), kind)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway_runtime.contacts.stores import checked
-from gateway_runtime.setting_types import Setting, whole
+from gateway_runtime.setting_types import Setting, one_of, whole
 from gateway_runtime.upstream.settings import secret
 
 
@@ -36,6 +36,12 @@ ROWS: tuple[Setting, ...] = (
         "1..1000, off",
         "The highest limit a caller may name. `off` is the plan's state before step 1.4: without a limit every contact there "
         "is goes into one answer.",
+    ),
+    Setting(
+        "CONTACTS_BATCH",
+        one_of("on", "off"),
+        "on off",
+        "Whether many contacts can be made in one request, `POST /contacts/batch`. `off` is the plan's state before step 3.2.",
     ),
     Setting(
         "CONTACTS_CURSOR_KEY",

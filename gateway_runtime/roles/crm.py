@@ -41,7 +41,7 @@ def crm(settings: Settings) -> Role:
         (READ, "/contacts", contacts.page),
         (("POST",), "/contacts", contacts.add),
         (READ, "/contacts/count", contacts.count),
-        (("POST",), "/contacts/batch", contacts.batch),
+        *([(("POST",), "/contacts/batch", contacts.batch)] if settings.contacts_batch == "on" else []),
         (READ, "/contacts/{id}", contacts.get),
         (("PATCH",), "/contacts/{id}", contacts.change),
         (("DELETE",), "/contacts/{id}", contacts.remove),

@@ -43,6 +43,7 @@ CREATE TABLE claim (id TEXT PRIMARY KEY, row INTEGER NOT NULL) STRICT, WITHOUT R
 CREATE TABLE reject (row INTEGER PRIMARY KEY, batch INTEGER NOT NULL, code TEXT NOT NULL, body TEXT NOT NULL,
   raw BLOB NOT NULL) STRICT;
 CREATE INDEX reject_by_code ON reject (code, row);
+CREATE TABLE displaced (loser INTEGER PRIMARY KEY, row INTEGER NOT NULL) STRICT;
 CREATE TABLE undo (n INTEGER PRIMARY KEY, at TEXT NOT NULL, who TEXT NOT NULL, ended TEXT NOT NULL) STRICT;
 CREATE TABLE left_alone (row INTEGER PRIMARY KEY, id TEXT NOT NULL, why TEXT NOT NULL) STRICT
 """
@@ -207,6 +208,26 @@ class Journal:
         query = "SELECT id, row FROM claim WHERE id IN (SELECT value FROM json_each(?))"
         return dict(self._db.execute(query, (json.dumps(ids),)).fetchall())
 
+    def displace(self, losers: Sequence[tuple[int, int]], spared_by: Sequence[int] = ()) -> None:
+        """(later row of another shard, row of this one that takes its place); and rows of ours that did not. Durable."""
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO displaced VALUES (?, ?)", losers)
+            self._db.executemany("DELETE FROM displaced WHERE row = ?", [(row,) for row in spared_by])
+
+    def displaced(self) -> set[int]:
+        """Rows of other shards whose place a row of this one took."""
+        return {loser for (loser,) in self._db.execute("SELECT loser FROM displaced")}
+
+    def created(self, rows: Iterable[int]) -> set[int]:
+        """Those of the rows that this journal says it created."""
+        found = set()
+        query = "SELECT first, sent, others FROM batch WHERE settled AND first <= ? AND first + rows > ?"
+        for row in rows:
+            for first, sent, others in self._db.execute(query, (row, row)).fetchall():
+                if row - first in set(_rows_of(sent)) - set(json.loads(others or "[]")):
+                    found.add(row)
+        return found
+
     def settle(self, n: int, fate: Fate) -> None:
         """What became of a batch: all of it, in one durable transaction."""
         counts = fate.counts
@@ -260,14 +281,18 @@ class Journal:
 
     # --- undo
 
-    def to_undo(self) -> Iterator[Sent]:
+    def undo_numbers(self) -> list[int]:
         """The batches that are not undone yet, the last one first."""
-        query = "SELECT n, first, sent, settled, others FROM batch WHERE NOT undone ORDER BY n DESC"
-        for n, first, sent, settled, others in self._db.execute(query).fetchall():
-            kept_off = set(json.loads(others or "[]"))
-            made = {first + row: id for row, id in _pairs(sent) if row not in kept_off}
-            pictures = self.pictures(n)
-            yield Sent(n, bool(settled), {row: id for row, id in made.items() if row not in pictures}, pictures)
+        return [n for (n,) in self._db.execute("SELECT n FROM batch WHERE NOT undone ORDER BY n DESC")]
+
+    def to_undo(self, n: int) -> Sent:
+        """One batch as undo needs it."""
+        query = "SELECT first, sent, settled, others FROM batch WHERE n = ?"
+        first, sent, settled, others = self._db.execute(query, (n,)).fetchone()
+        kept_off = set(json.loads(others or "[]"))
+        made = {first + row: id for row, id in _pairs(sent) if row not in kept_off}
+        pictures = self.pictures(n)
+        return Sent(n, bool(settled), {row: id for row, id in made.items() if row not in pictures}, pictures)
 
     def undoing(self, who: str) -> None:
         """An undo begins, or goes on."""

@@ -38,8 +38,8 @@ class Policy:
 
 
 def says_the_same(stored: Contact, row: Contact, given: Collection[str]) -> bool:
-    """True when everything the row says stands there already."""
-    return all(_value(stored, name) == _value(row, name) for name in given)
+    """True when everything the row says stands there already; who made it, and when, is not the row's to say again."""
+    return all(name in _FIXED or _value(stored, name) == _value(row, name) for name in given)
 
 
 def merged(stored: Contact, row: Contact, given: Collection[str], policy: Policy) -> Contact:

@@ -35,7 +35,7 @@ class Ramp:
 
     def rate(self) -> float:
         """Operations a second that may pass now; 0 means any number."""
-        return self._rate * self._growth ** ((self._clock() - self._since) // self._every)
+        return float(self._rate * self._growth ** ((self._clock() - self._since) // self._every))
 
     async def take(self, count: int) -> None:
         """Returns when `count` more operations may go. More than a second's worth waits for its whole share."""

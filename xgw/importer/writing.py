@@ -1,8 +1,9 @@
 """One batch against the store: every row gets exactly one fate, and the store's marks decide what is in doubt.
 
 A row is sent as a create. Where a contact is there already, its mark says who wrote it: this very row (an earlier attempt
-whose answer was lost, or a run that was killed), an earlier row of this import (a duplicate), or somebody else (then the
-policy decides). Batches may be on their way at the same time; two that hold the same id never are (xgw.importer.run).
+whose answer was lost, or a run that was killed), an earlier row of this import (a duplicate), a later one (another shard
+was faster: the earlier row takes its place), or somebody else (then the policy decides). Batches may be on their way at the
+same time; two that hold the same id never are (xgw.importer.run).
 """
 
 from __future__ import annotations
@@ -147,20 +148,39 @@ class Writer:
         ids = [contact.id for _, contact in rows]
         stored = await self.store.get_many(self.tenant, ids)
         claimed = await self.record(lambda journal: journal.claimed(ids)) if self.policy.writes else {}
-        creates, replaces, gone = [], [], []
+        creates, replaces, displaced = [], [], []
         for row, contact in rows:
             there = stored.get(contact.id)
             if there is None:
                 creates.append((row, contact))
-                gone.append(row)
-                continue
-            changed = self._judged(work, row, contact, there, claimed)
-            if changed is not None:
+            elif not self.policy.writes and there.mark != contact.mark and self._later(there.mark, row):
+                displaced.append((row, contact, there))
+            elif (changed := self._judged(work, row, contact, there, claimed)) is not None:
                 replaces.append((row, contact, there, changed))
-        if gone := [row for row in gone if work.pictures.pop(row, None)]:
+        if gone := [row for row, _ in creates if work.pictures.pop(row, None)]:
             await self.record(lambda journal: journal.forget(gone))
         again = await self._create(work, creates) if creates else []
+        again += await self._displace(work, displaced) if displaced else []
         return again + (await self._replace(work, replaces) if replaces else [])
+
+    def _later(self, mark: str, row: int) -> bool:
+        """True for the mark of a later row of this import: another shard was faster. The first row of the file wins."""
+        return _family(mark) == self.family and int(mark.rpartition(":")[2]) > row
+
+    async def _displace(self, work: _Open, rows: Sequence[tuple[int, Contact, Contact]]) -> list[tuple[int, Contact]]:
+        """Puts rows in the place of later ones that another shard has created; the rows to look at again."""
+        losers = [(int(there.mark.rpartition(":")[2]), row) for row, _, there in rows]
+        await self.record(lambda journal: journal.displace(losers))
+        late = []
+        writes = [Write("replace", contact, there.version) for _, contact, there in rows]
+        for (row, contact, _), written in zip(rows, await self._send(writes), strict=True):
+            if written.outcome is Outcome.DONE:
+                work.created.append(row)
+            else:
+                late.append((row, contact))
+        if late:
+            await self.record(lambda journal: journal.displace([], [row for row, _ in late]))
+        return late
 
     def _judged(
         self, work: _Open, row: int, contact: Contact, there: Contact, claimed: Mapping[str, int]

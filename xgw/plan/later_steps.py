@@ -1,12 +1,14 @@
 """Steps of later phases that can be carried out already; they join their phase when it is there.
 
-Each needs a "current" state to be seen against: COMPRESSION=off and no CACHE_ROUTES in the baseline's gateway.
+Each needs a "current" state to be seen against: COMPRESSION=off and no CACHE_ROUTES in the baseline's gateway, and
+CONTACTS_BATCH=off in its crm. The probe of step 1.4 makes its contacts by batch, so that one may not be off before phase 3.
 """
 
 from __future__ import annotations
 
 from xgw.changes.service import ServiceSpec
-from xgw.plan.model import GATEWAY, Claim, Step
+from xgw.plan.model import CRM, GATEWAY, Claim, Step
+from xgw.probes.batch import batches_beat_single_creation
 from xgw.probes.cache import Tokens, equal_requests_hit_and_others_do_not
 from xgw.probes.compression import answers_are_compressed
 
@@ -24,6 +26,15 @@ COMPRESSION = Step(
     probes=(answers_are_compressed(GATEWAY),),
     requirements=("FR-6",),
     claim=Claim("$20-30 a month at 60-80 % less; that needs 167-250 GiB a month to the internet to begin with"),
+)
+
+BATCH_CREATION = Step(
+    "3.2",
+    "Batch creation of contacts",
+    changes=(ServiceSpec(CRM, env={"CONTACTS_BATCH": "on"}),),
+    probes=(batches_beat_single_creation(CRM),),
+    requirements=("PERF-2",),
+    claim=Claim("10x as fast; fewer calls, though Firestore bills each write all the same"),
 )
 
 

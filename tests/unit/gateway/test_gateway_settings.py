@@ -25,7 +25,7 @@ WRONG = [
     ("UPSTREAM_TIMEOUT", "0"), ("UPSTREAM_TIMEOUT", "3601"), ("UPSTREAM_TIMEOUT", "soon"),
     ("CONTACTS_STORE", "sqlite:///:memory:?x"),
     ("CONTACTS_STORE", "contacts.db"), ("CONTACTS_PAGE_DEFAULT", "0"), ("CONTACTS_PAGE_MAX", "1001"),
-    ("CONTACTS_CURSOR_KEY", "short"), ("GOOGLE_CLOUD_PROJECT", "My Project"),
+    ("CONTACTS_BATCH", "yes"), ("CONTACTS_CURSOR_KEY", "short"), ("GOOGLE_CLOUD_PROJECT", "My Project"),
     ("SERVER_ALLOWED_HOSTS", "a/b"), ("SERVER_ALLOWED_HOSTS", "a,,b"), ("SERVER_ALLOWED_HOSTS", "*"),
     ("SERVER_ALLOWED_HOSTS", "a.*.b"), ("SERVER_ALLOWED_HOSTS", "a:80"), ("SERVER_HEAD_BYTES", "1023"),
     ("SERVER_HEAD_FIELDS", "7"), ("SERVER_URL_BYTES", "8193"), ("SERVER_HEAD_TIMEOUT", "0"), ("SERVER_BODY_TIMEOUT", "-1"),
