@@ -144,7 +144,7 @@ class Settings:
     ws_max_age: float = 3300.0
     ws_ping_interval: float = 25.0
     ws_ping_timeout: float = 60.0
-    ws_poll_gap: float = 20.0
+    ws_poll_gap: float = 10.0
     ws_message_bytes: int = 1_000_000
     ws_message_rate: int = 50
     ws_backlog_bytes: int = 1_048_576

@@ -275,6 +275,8 @@ class Connection(asyncio.Protocol):
 
     def _loaded(self, data: bytes, task: asyncio.Task[None]) -> None:
         self.front.tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self.front.logger.error("The WebSocket protocol cannot be loaded", exc_info=fault)
         if self._state != BUSY:  # it was lost meanwhile
             return
         if self.front.loaded:

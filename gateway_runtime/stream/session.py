@@ -95,6 +95,11 @@ class Outbox:
         self.owner: Session | None = None
         self.overflow: Callable[[], None] | None = None
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._packets
+
     async def put(self, packet: Any) -> None:
         self.put_nowait(packet)
 

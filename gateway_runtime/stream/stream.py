@@ -43,6 +43,8 @@ DRAIN_SECONDS = 2.0
 WAITING = 1000
 """Sessions that have not been let in yet; more get 503."""
 AGE_SPREAD = 0.05
+CLOSE = b"1"
+"""Engine.IO's packet, as the answer to a poll."""
 
 
 class Stream:
@@ -169,9 +171,13 @@ class Stream:
 
             try:
                 await server.handle_request(scope, receive, send)
+            except OSError:  # the client went before it could be accepted
+                pass
             finally:
                 session.upgrading = False
                 line.end(1000, "")
+                if not wish.sid:
+                    await server.finish(session)
 
         response = Response(101)
         response.run = run
@@ -181,6 +187,9 @@ class Stream:
         if session.polling:
             self.fail(session, why.BAD_MESSAGE)
             raise Problem("BAD_REQUEST", "There is a poll under way")
+        if session.closing is not None and session.outbox.empty:
+            await self._cut(session)
+            return _polled(CLOSE)
         session.polling = True
         asked = asyncio.ensure_future(self._ask(server, "GET", b"", session, wish))
         gone = asyncio.ensure_future(request.disconnected())
@@ -190,14 +199,15 @@ class Stream:
                 self.fail(session, why.GONE)
                 session.cut_at = 0
                 raise ClientGone
-            return asked.result()
+            answer = asked.result()
+            if answer.body == CLOSE:
+                await self._cut(session)
+            return answer
         finally:
             session.polling, session.polled_at = False, time.monotonic()
             for task in (asked, gone):
                 task.cancel()
             await asyncio.gather(asked, gone, return_exceptions=True)
-            if session.closing is not None and session.line is None:
-                await self._cut(session)
 
     async def _post(self, server: Server, request: Request, session: Session, wish: handshake.Wish) -> Response:
         if session.posting:
@@ -236,11 +246,7 @@ class Stream:
         await server.handle_request(scope, receive, send)
         if said["status"] != 200:
             raise handshake.unknown_session()
-        return Response(
-            200,
-            [(b"content-type", b"text/plain; charset=UTF-8"), (b"cache-control", b"no-store")],
-            said["body"],
-        )
+        return _polled(said["body"])
 
     async def _loaded(self) -> Server:
         """Imports Socket.IO, once, in a thread: everybody else is served meanwhile."""
@@ -305,7 +311,7 @@ class Stream:
                 server.part(session)
         if line is not None:
             line.end(reason.code, reason.name)
-        else:
+        elif session.outbox.empty:  # else with the next poll: libraries forget what comes together with a CLOSE
             server.end_poll(session)
 
     def ended(self, session: Session, reason: Reason) -> None:
@@ -398,3 +404,8 @@ class Stream:
             "1 while sockets are counted by this instance alone because Redis is away.",
             read=lambda: [((), float(leases.mode == "degraded"))],
         )
+
+
+def _polled(body: bytes) -> Response:
+    fields = [(b"content-type", b"text/plain; charset=UTF-8"), (b"cache-control", b"no-store")]
+    return Response(200, fields, body)

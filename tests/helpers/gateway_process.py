@@ -155,8 +155,8 @@ def running(folder: Path, *, wait: bool = True, auth: bool = True, **env: str) -
     """A gateway_runtime process with this environment, which believes the tests' issuer; killed at the end, whatever
     happens. `auth=False` leaves authentication unconfigured.
     """
-    port = free_port()
-    out = folder / f"out-{port}.log"
+    port = int(env.get("PORT", 0)) or free_port()
+    out = folder / f"out-{port}-{time.monotonic_ns()}.log"
     base = {name: os.environ[name] for name in KEPT if name in os.environ} | (tokens.settings() if auth else {})
     with out.open("wb") as sink:
         process = subprocess.Popen(
