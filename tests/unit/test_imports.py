@@ -21,6 +21,7 @@ ANYBODY = ("xgw.errors", "xgw.resources", "xgw.faults", "xgw.plan.model")
 CLI = (
     *("xgw.runner", "xgw.planning", "xgw.rollback", "xgw.ledger", "xgw.lock", "xgw.plan", "xgw.target"),
     *("xgw.settings", "xgw.report", "xgw.live", "xgw.importer", "xgw.load", "xgw.local", "xgw.lint"),
+    "gateway_runtime.contacts",
 )
 
 MAY_IMPORT: Mapping[str, tuple[str, ...]] = {

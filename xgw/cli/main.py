@@ -28,6 +28,9 @@ COMMANDS: Table = {
         "state": ("xgw.cli.overview:state", "Everything the plan can change, without what changes by itself."),
         "unlock": ("xgw.cli.overview:unlock", "Remove the target's lock."),
     },
+    "Data": {
+        "contacts": ("xgw.cli.contacts:contacts", "Contacts: import a CSV file, undo an import, export, count."),
+    },
     "Local": {
         "demo": ("xgw.cli.demo:demo", "Phase 1 on this machine, a bad change caught, a rollback: under two minutes."),
         "token": ("xgw.cli.token:token", "A signed token for the services of the local target."),

@@ -20,7 +20,7 @@ from xgw.errors import UsageFault
 from xgw.report import OUTPUTS, Report, Style, render, safe
 
 if TYPE_CHECKING:
-    from xgw.live import Progress
+    from xgw.live import Counter, Progress
     from xgw.settings import Settings
 
 
@@ -125,6 +125,14 @@ def progress(invocation: Invocation) -> Progress:
         quiet=invocation.quiet,
         terminal=is_redrawable(sys.stderr) and not os.environ.get("CI"),
     )
+
+
+def rows_counter(invocation: Invocation, doing: str) -> Counter:
+    """A bar for rows of a file, a line every ten seconds, or silence: what stderr and -q allow."""
+    from xgw.live import open_counter
+
+    terminal = is_redrawable(sys.stderr) and not os.environ.get("CI")
+    return open_counter(sys.stderr, invocation.err, doing, quiet=invocation.quiet, terminal=terminal)
 
 
 def confirm(invocation: Invocation, question: str) -> None:

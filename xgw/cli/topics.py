@@ -26,6 +26,7 @@ MEANINGS: Mapping[ExitCode, str] = MappingProxyType(
 
 VARIABLES: Mapping[str, str] = MappingProxyType(
     {
+        "XGW_TENANT": "tenant of the contacts commands (--tenant wins); there is no default",
         "XGW_TOKEN": "token that probes show to the services; without it the local target's own issuer signs one",
         "XGW_HOME": "directory of all state: ledger, local target, last-error.log",
         "XGW_CONFIG": "configuration file, instead of ./xgw.toml (--config wins)",

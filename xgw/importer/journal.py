@@ -251,6 +251,11 @@ class Journal:
             ended = "" if state == "open" else now()
             self._db.execute("UPDATE run SET state = ?, ended = ?, note = ?, books = ?", (state, ended, note, text))
 
+    def told(self) -> dict[str, Any]:
+        """What `end` was given as books."""
+        text = self._db.execute("SELECT books FROM run").fetchone()[0]
+        return json.loads(text) if text else {}
+
     def refused(self) -> Iterator[Refused]:
         """Every rejected row in order of the file."""
         for row, code, body, raw in self._db.execute("SELECT row, code, body, raw FROM reject ORDER BY row"):

@@ -124,7 +124,8 @@ class Way:
         fate = await self.writer.settle(batch)
         for id in ids:
             self.holders.pop(id, None)
-        self.tasks.discard(asyncio.current_task())  # type: ignore[arg-type]
+        if task := asyncio.current_task():
+            self.tasks.discard(task)
         self.counts += fate.counts
         self.batches += 1
         self.rows_here += fate.counts.read

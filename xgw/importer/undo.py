@@ -35,13 +35,14 @@ async def take_back(
     record: Recorder,
     *,
     who: str,
-    tell: Callable[[int, int], None] = lambda done, all: None,
+    tell: Callable[[int, int, int], None] = lambda done, all, rows: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> None:
     """Undoes everything in the journal that is not undone yet. StoreFault, Interrupted: run it again."""
     await record(lambda journal: journal.undoing(who))
     reach("undo-recorded")
     batches = await record(lambda journal: journal.undo_numbers())
+    rows = 0
     for done, n in enumerate(batches):
         if stopping():
             raise Interrupted("stopped as asked, between two batches")
@@ -50,7 +51,8 @@ async def take_back(
         reach("undo-sent")
         await record(lambda journal, n=n, t=tally: journal.undone(n, t.removed, t.restored, t.left))  # type: ignore[misc]
         reach("undo-settled")
-        tell(done + 1, len(batches))
+        rows += tally.removed + tally.restored + len(tally.left)
+        tell(done + 1, len(batches), rows)
     await record(lambda journal: journal.undo_ended())
 
 

@@ -1,0 +1,327 @@
+"""`xgw contacts import`: what was asked for, the run it belongs to, and its end on the screen."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xgw.cli.contacts import Place, arm_faults, place_of, stoppable, store_at, store_option, tenant_of, tenant_option
+from xgw.cli.contacts_plan import Asked, Planned, plan, save_mapping
+from xgw.cli.options import Invocation, confirm, leaf, rows_counter, show, talk
+from xgw.errors import Conflict, ExitCode, XgwError
+from xgw.report import safe
+
+if TYPE_CHECKING:
+    from gateway_runtime.contacts.store import StoreFault
+    from xgw.importer.journal import Counts, Journal
+    from xgw.importer.run import Progress
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@leaf(
+    "import",
+    examples=(
+        ("xgw contacts import leads.csv --tenant acme --dry-run", "Every mismatch in one pass; nothing is written."),
+        ("xgw contacts import leads.csv --tenant acme --map email='E-mail 1'", "Say which column is what."),
+        ("xgw contacts import leads.csv --tenant acme --resume", "Go on with an import that was broken off."),
+        ("xgw contacts import new.csv --tenant acme --on-duplicate fill", "Fill in what is missing, change nothing."),
+    ),
+)
+@click.argument("file", metavar="FILE|-")
+@click.option("--map", multiple=True, metavar="FIELD=COLUMN", help="Which column is a field; FIELD= for none.")
+@click.option("--mapping", type=_FILE, metavar="FILE", help="A mapping that was saved.")
+@click.option("--save-mapping", type=_FILE, metavar="FILE", help="Save the mapping in force.")
+@click.option(
+    "--unmapped",
+    type=click.Choice(["drop", "custom"]),
+    default=None,
+    help="Other columns: left out (default), or custom fields.",
+)
+@click.option("--encoding", default="", metavar="NAME", help="As in cp1252; never guessed.")
+@click.option("--delimiter", default="", metavar="SIGN", help="When the header does not tell.")
+@click.option("--key", default="email", metavar="COLUMN", help="What tells contacts apart, if not the e-mail.")
+@tenant_option
+@click.option("--dry-run", is_flag=True, help="Read, check and compare everything; write nothing.")
+@click.option("--resume", is_flag=True, help="Go on with the unfinished import of this file.")
+@click.option("--restart", is_flag=True, help="Leave it, and begin anew.")
+@click.option(
+    "--on-duplicate",
+    type=click.Choice(["skip", "update", "fill", "fail"]),
+    default="skip",
+    show_default=True,
+    help="What to do with a contact that is there already.",
+)
+@click.option("--rule", multiple=True, metavar="COLUMN=RULE", help="For one column: skip, fill or overwrite.")
+@click.option(
+    "--batch-size", type=click.IntRange(1, 10_000), default=None, metavar="N", help="Rows sent and recorded at once."
+)
+@click.option(
+    "--max-errors", type=click.IntRange(0), default=None, metavar="N", help="Stop when more rows are rejected."
+)
+@click.option(
+    "--max-error-rate",
+    type=click.FloatRange(0, 1),
+    default=None,
+    metavar="P",
+    help="Stop when more than this share of rows is rejected, as in 0.05.",
+)
+@click.option("--rejects", type=_FILE, metavar="FILE", help="Where rejected rows go (NAME.rejects.csv).")
+@store_option
+@click.option("--shard", default="", metavar="I/N", help="Only the I-th of N parts; a Cloud Run job says it by itself.")
+@click.option(
+    "--ramp",
+    default="",
+    metavar="RATE|off",
+    help="Rows a second in the beginning (Firestore: 500, +50% each 5 minutes).",
+)
+def import_(invocation: Invocation, **options: Any) -> int:
+    """Bring the rows of a CSV file into the contacts of a tenant, each exactly once.
+
+    Exit 7 when rows were rejected: they are in a file that imports again when it is mended.
+    """
+    from xgw.importer.runs import folder
+    from xgw.importer.source import open_source
+
+    asked = Asked(**{**options, "unmapped": options["unmapped"] or ""})
+    tenant, place = tenant_of(asked.tenant), place_of(invocation, asked.store)
+    arm_faults(place)
+    with open_source(asked.file, spool=folder(invocation.settings.home)) as source:
+        planned = plan(asked, tenant, place, source)
+        if asked.save_mapping:
+            save_mapping(asked.save_mapping, planned.made)
+        if asked.dry_run:
+            return _rehearsed(invocation, planned)
+        return _imported(invocation, planned)
+
+
+# --- the run
+
+
+def _imported(invocation: Invocation, planned: Planned) -> int:
+    from xgw import lock
+    from xgw.cli.contacts_screens import import_report, introduction
+
+    home = invocation.settings.home
+    journal, resumed = _journal(home, invocation, planned)
+    with closing(journal):
+        run = journal.run
+        talk(invocation, introduction(planned, run.id))
+        if journal.state.state == "open":
+            confirm(invocation, planned.place.careful) if planned.place.careful else None
+            counts = journal.counts()
+            if resumed:
+                talk(invocation, f"going on with import {run.id}: {counts.read:,} rows are settled")
+            with lock.held(home, f"contacts import {run.id}", f"contacts import {run.id}") as stale:
+                if stale:
+                    talk(invocation, safe(f"took over import {run.id} from {stale.who} (pid {stale.pid} is gone)"))
+                _carry_out(invocation, planned, journal, resumed)
+        rejects = planned.rejects(run)
+        rejected = _write_rejects(planned, journal, rejects)
+        show(invocation, import_report(journal, rejects if rejected else None))
+    return ExitCode.REJECTS if rejected else ExitCode.OK
+
+
+def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Journal, bool]:
+    """The journal to write into, and whether somebody wrote into it before."""
+    from xgw.importer import journal as journals
+    from xgw.importer import runs
+
+    asked, wished = planned.asked, planned.wished
+    resume = asked.resume or os.environ.get("CLOUD_RUN_TASK_ATTEMPT", "0") not in ("", "0")
+    found = runs.same_again(home, wished, state="open")
+    if found and asked.restart:
+        with closing(found):
+            found.end("left", "begun anew")
+        found = None
+    if found and not resume and found.run.sha256 == wished.sha256:
+        with closing(found):
+            raise Conflict(
+                f"import {found.run.id} of this file is not finished: {found.counts().read:,} rows are settled",
+                cause=found.state.note or "it was broken off, or is still at work",
+                fix="add --resume to go on with it, or --restart to begin anew",
+            )
+    if found and resume:
+        try:
+            journals.resumable(found.run, wished)
+        except XgwError:
+            found.close()
+            raise
+        return found, True
+    if found:
+        found.close()
+    if resume and (done := runs.same_again(home, wished, state="done")):
+        if done.run.options == wished.options:
+            talk(invocation, f"import {done.run.id} of this file is finished; there is nothing to go on with")
+            return done, True
+        done.close()
+    return runs.begin(home, wished, os.environ), resume
+
+
+def _carry_out(invocation: Invocation, planned: Planned, journal: Journal, resumed: bool) -> None:
+    import asyncio
+
+    from gateway_runtime.contacts.store import StoreFault
+    from xgw.importer.importing import feed_of
+    from xgw.importer.run import StoreStopped
+
+    feed = feed_of(journal, planned.source, planned.sheet, planned.validator(journal.run))
+    try:
+        with stoppable(invocation, "finishing the batches on their way") as stopping:
+            asyncio.run(_bring_in(invocation, planned, journal, feed, resumed, stopping))
+    except (XgwError, StoreStopped, StoreFault) as fault:
+        told = fault.fault if isinstance(fault, StoreStopped) else fault
+        ended = _fault(told, planned, journal, feed.last)
+        journal.end("open", str(ended))
+        if journal.reasons():
+            _write_rejects(planned, journal, planned.rejects(journal.run))
+        raise ended from None
+
+
+async def _bring_in(
+    invocation: Invocation,
+    planned: Planned,
+    journal: Journal,
+    feed: Any,
+    resumed: bool,
+    stopping: Callable[[], bool],
+) -> Counts:
+    from xgw.importer.importing import carry_out
+
+    size = max(1, planned.source.size)
+    async with store_at(planned.place) as store:
+        with rows_counter(invocation, "importing") as counter:
+
+            def tell(progress: Progress) -> None:
+                rejected = progress.counts.rejected
+                counter.told(
+                    progress.byte / size, progress.rows_here, f"batch {progress.batches:,}  {rejected:,} rejected"
+                )
+
+            return await carry_out(
+                journal,
+                feed,
+                store,
+                planned.policy,
+                planned.pace,
+                limits=planned.limits,
+                resumed=resumed,
+                stopping=stopping,
+                tell=tell,
+            )
+
+
+def _fault(fault: XgwError | StoreFault, planned: Planned, journal: Journal, last: Any) -> XgwError:
+    """Why the run ended early, with how much is left and how to go on."""
+    from gateway_runtime.contacts.store import StoreFault
+    from xgw.importer.books import BooksDiffer
+    from xgw.importer.run import Interrupted, TooManyRejects, fault_of
+    from xgw.importer.writing import DuplicateFound
+
+    run = journal.run
+    again = f"{_typed()} --resume" if "--resume" not in sys.argv else _typed()
+    if isinstance(fault, StoreFault):
+        return fault_of(fault, _left(planned, journal, last), again)
+    if isinstance(fault, Interrupted):
+        left = _left(planned, journal, last)
+        return Interrupted(f"{fault.message}; {left}", cause="Ctrl-C, or SIGTERM", fix=again)
+    if isinstance(fault, TooManyRejects):
+        return TooManyRejects(
+            fault.message, cause=fault.cause, fix=f"mend the file and --restart, or raise the limit: {again}"
+        )
+    if isinstance(fault, DuplicateFound):
+        return DuplicateFound(
+            fault.message,
+            cause=fault.cause,
+            fix=f"xgw contacts undo {run.id}, or --restart with another --on-duplicate",
+        )
+    if isinstance(fault, BooksDiffer) or fault.fix:
+        return fault
+    return type(fault)(fault.message, cause=fault.cause, fix=again)
+
+
+def _typed() -> str:
+    return shlex.join(["xgw", *sys.argv[1:]])
+
+
+def _left(planned: Planned, journal: Journal, last: Any) -> str:
+    """How much of the file has no fate yet: counted, or for a large rest in bytes."""
+    from xgw.importer.feed import unread
+
+    settled = journal.counts().read
+    rest = planned.source.size - (last.byte if last else 0)
+    if journal.run.shards > 1 or rest > 1 << 28:
+        return f"{settled:,} rows are settled, about {rest:,} bytes are left"
+    left = (last.row if last else 0) + unread(planned.source, planned.sheet, size=2000, after=last) - settled
+    return f"{settled:,} rows are settled, {left:,} are left"
+
+
+def _write_rejects(planned: Planned, journal: Journal, path: Path) -> int:
+    from xgw.importer.importing import write_rejects
+
+    return write_rejects(journal, planned.sheet, path)
+
+
+# --- without writing
+
+
+def _rehearsed(invocation: Invocation, planned: Planned) -> int:
+    """The same way over a store that only reads, with a journal that goes when it is done."""
+    import asyncio
+
+    from xgw.cli.contacts_screens import import_report, introduction
+    from xgw.importer import runs
+
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xgw-dry-run-")))
+        whole = replace(planned.wished, shard=0, shards=1)
+        journal = stack.enter_context(closing(runs.begin(folder, whole, {})))
+        talk(invocation, introduction(planned, "dry run"))
+        asyncio.run(_compare(invocation, planned, journal, folder))
+        path = planned.asked.rejects
+        rejected = _write_rejects(planned, journal, path) if path else journal.counts().rejected
+        show(invocation, import_report(journal, path if path and rejected else None, dry=True))
+    return ExitCode.REJECTS if rejected else ExitCode.OK
+
+
+def _exists(place: Place) -> bool:
+    return os.path.exists(place.url.removeprefix("sqlite://"))
+
+
+async def _compare(invocation: Invocation, planned: Planned, journal: Journal, folder: Path) -> None:
+    from gateway_runtime.contacts.store import StoreFault
+    from xgw.importer.importing import Pace, carry_out, feed_of
+    from xgw.importer.rehearsal import Rehearsal
+    from xgw.importer.run import StoreStopped, fault_of
+
+    there = planned.place.firestore or _exists(planned.place)  # it makes no file
+    size = max(1, planned.source.size)
+    try:
+        async with AsyncExitStack() as stack:
+            store = await stack.enter_async_context(store_at(planned.place)) if there else None
+            rehearsal = stack.enter_context(closing(Rehearsal(store, folder)))
+            counter = stack.enter_context(rows_counter(invocation, "comparing"))
+            await carry_out(
+                journal,
+                feed_of(journal, planned.source, planned.sheet, planned.validator(journal.run)),
+                rehearsal,
+                planned.policy,
+                Pace(1, 0),
+                limits=planned.limits,
+                resumed=False,
+                stopping=lambda: False,
+                tell=lambda p: counter.told(p.byte / size, p.rows_here, f"{p.counts.rejected:,} rejected"),
+            )
+    except StoreStopped as stopped:
+        raise fault_of(stopped.fault, "nothing was written", _typed()) from None
+    except StoreFault as fault:
+        raise fault_of(fault, "nothing was written", _typed()) from None

@@ -1,0 +1,142 @@
+"""`xgw contacts export` and `xgw contacts count`: contacts out of the store, and how many there are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import click
+
+from xgw.cli.contacts import Place, place_of, store_at, store_option, tenant_of, tenant_option
+from xgw.cli.options import Invocation, leaf, show, talk
+from xgw.cli.streams import write_out
+from xgw.errors import ExitCode, UsageFault, XgwError
+from xgw.report import Report, safe
+
+_status = click.option("--status", default="", metavar="S", help="Only those of this status.")
+_type = click.option("--type", "type_", default="", metavar="T", help="Only those of this type.")
+
+
+@leaf(
+    "export",
+    examples=(
+        ("xgw contacts export --tenant acme > contacts.csv", "Everything as CSV; it imports again as it was."),
+        ("xgw contacts export --tenant acme --format jsonl --to contacts.jsonl", "JSON lines, into a file."),
+    ),
+)
+@tenant_option
+@store_option
+@_status
+@_type
+@click.option(
+    "--format", "format_", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True, help="What to write."
+)
+@click.option(
+    "--to",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="A file, not stdout.",
+)
+def export(
+    invocation: Invocation, tenant: str, store: str, status: str, type_: str, format_: str, to: Path | None
+) -> int:
+    """Write every contact, page by page. Cells that a spreadsheet would take for formulas are neutralised in CSV."""
+    whose, place = tenant_of(tenant), place_of(invocation, store)
+    _check_filter(status, type_)
+    asked = place, whose, status, type_, format_
+    count = _run(*asked, None) if to is None else _into(to, *asked)
+    talk(invocation, f"{count:,} contacts" + (f" in {safe(str(to))}" if to else ""))
+    return ExitCode.OK
+
+
+@leaf(
+    "count",
+    examples=(
+        ("xgw contacts count --tenant acme", "All of them."),
+        ("xgw contacts count --tenant acme --status archived -o json", "Some of them."),
+    ),
+)
+@tenant_option
+@store_option
+@_status
+@_type
+def count(invocation: Invocation, tenant: str, store: str, status: str, type_: str) -> int:
+    """How many contacts there are, counted where they lie."""
+    whose, place = tenant_of(tenant), place_of(invocation, store)
+    _check_filter(status, type_)
+    number = _guarded(_count(place, whose, status, type_))
+    data = {"tenant": whose, "store": place.url, "status": status or None, "type": type_ or None, "count": number}
+    show(invocation, Report("contacts-count", ("tenant", "contacts"), [(whose, number)], data=data))
+    return ExitCode.OK
+
+
+async def _count(place: Place, tenant: str, status: str, type_: str) -> int:
+    async with store_at(place) as store:
+        return await store.count(tenant, status=status, type=type_)
+
+
+def _check_filter(status: str, type_: str) -> None:
+    from gateway_runtime.contacts.model import STATUSES, TYPES
+
+    for flag, told, words in (("--status", status, STATUSES), ("--type", type_, TYPES)):
+        if told and told not in words:
+            raise UsageFault(f"{flag} {told!r} is none", cause=f"one of {', '.join(words)}", fix="correct it")
+
+
+def _into(path: Path, place: Place, tenant: str, status: str, type_: str, format_: str) -> int:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with open(
+            os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8", newline=""
+        ) as file:
+            number = _run(place, tenant, status, type_, format_, file)
+        os.replace(fresh, path)
+    except OSError as error:
+        raise XgwError(
+            f"{path} cannot be written", cause=error.strerror or str(error), fix="--to another file"
+        ) from error
+    finally:
+        fresh.unlink(missing_ok=True)
+    return number
+
+
+def _run(place: Place, tenant: str, status: str, type_: str, format_: str, file: object) -> int:
+    async def work() -> int:
+        number = 0
+        async for text, more in _lines(place, tenant, status, type_, format_):
+            number += more
+            file.write(text) if file is not None else write_out(text)  # type: ignore[attr-defined]
+        return number
+
+    return _guarded(work())
+
+
+async def _lines(place: Place, tenant: str, status: str, type_: str, format_: str) -> AsyncIterator[tuple[str, int]]:
+    """Text and how many contacts are in it."""
+    from xgw.importer import export as out
+
+    async with store_at(place) as store:
+        custom: list[str] = []
+        if format_ == "csv":
+            custom = await out.custom_names(store, tenant, status=status, type=type_)
+            yield out.csv_head(custom), 0
+        async for page in out.pages(store, tenant, status=status, type=type_):
+            if format_ == "csv":
+                yield "".join(out.csv_row(contact, custom) for contact in page), len(page)
+            else:
+                yield "".join(out.json_row(contact) for contact in page), len(page)
+
+
+def _guarded(work: object) -> int:
+    import asyncio
+
+    from gateway_runtime.contacts.store import StoreFault
+    from xgw.importer.run import fault_of
+
+    try:
+        return asyncio.run(work)  # type: ignore[arg-type]
+    except StoreFault as fault:
+        raise fault_of(fault, "nothing was changed", f"xgw {' '.join(sys.argv[1:3])} again") from None

@@ -1,0 +1,194 @@
+"""How imports look: before they begin, at their end, in the list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xgw.report import Cell, Report, duration, relative, safe
+
+if TYPE_CHECKING:
+    from xgw.cli.contacts_plan import Planned
+    from xgw.importer.journal import Counts, Journal
+
+
+def introduction(planned: Planned, name: str) -> str:
+    """What was found out about the file, where it goes, and which column becomes what. Everything from the file escaped."""
+    dialect, made, run = planned.sheet.dialect, planned.made, planned.wished
+    part = f"   part {run.shard + 1} of {run.shards}" if run.shards > 1 else ""
+    lines = [
+        f"{safe(planned.source.name)}  {dialect.told()}   "
+        f"tenant {safe(run.tenant)} -> {safe(planned.place.label)}   import {name}{part}"
+    ]
+    pairs = [f"{' + '.join(safe(c) for c in sources)} -> {safe(field)}" for field, sources in made.fields.items()]
+    lines += ["  " + "   ".join(pairs[at : at + 4]) for at in range(0, len(pairs), 4)]
+    others = made.others(planned.sheet.columns)
+    if others:
+        told = ", ".join(safe(column) for column in others[:8]) + (", …" if len(others) > 8 else "")
+        kept = "kept as custom fields" if made.unmapped == "custom" else "not mapped"
+        lines.append(f"  {len(others)} column{'s' if len(others) > 1 else ''} {kept}: {told}")
+    if made.made_for:
+        lines.append(f"  recognised: an export of {safe(made.made_for)}")
+    if planned.pace.ramp:
+        lines.append(f"  at most {planned.pace.ramp:g} rows/s in the beginning, 50% more every 5 minutes (--ramp off)")
+    return "\n".join(lines)
+
+
+def import_report(journal: Journal, rejects: Path | None, *, dry: bool = False) -> Report:
+    """The books of a run, and its rejects by reason."""
+    run, counts, state = journal.run, journal.counts(), journal.state
+    told = journal.told()
+    seconds = float(told.get("seconds", 0))
+    reasons = journal.reasons()
+    rows = [
+        (_reason(one.code, one.body), count, int(one.body["line"]), Cell(_example(one.body)))
+        for code, count, one in reasons
+    ]
+    would = "would be: " if dry else ""
+    head = [f"-- {'dry run' if dry else state.state} in {duration(seconds)} --", f"  {would}{told_counts(counts)}"]
+    foot = [f"Rejects with reasons: {safe(str(rejects))}"] if rejects else []
+    if rejects and not dry:
+        foot.append(f"Next: mend them, then  xgw contacts import {safe(str(rejects))} --tenant {safe(run.tenant)}")
+    if not dry:
+        foot.append(f"Undo: xgw contacts undo {run.family}")
+    data = {
+        **described(journal, counts),
+        "dry_run": dry,
+        "seconds": seconds,
+        "rejects": str(rejects) if rejects else None,
+        "reasons": [
+            {
+                "code": code,
+                "column": one.body["column"],
+                "reason": one.body["reason"],
+                "rows": count,
+                "first_line": one.body["line"],
+            }
+            for code, count, one in reasons
+        ],
+    }
+    if dry:
+        data |= {"run": None, "family": None}
+    return Report("contacts-import", ("reason", "rows", "first line", "example"), rows, head, foot, data)
+
+
+def described(journal: Journal, counts: Counts) -> dict[str, Any]:
+    """A run for machines. Nothing of a contact is in it."""
+    run, state = journal.run, journal.state
+    return {
+        "run": run.id,
+        "family": run.family,
+        "shard": run.shard + 1,
+        "shards": run.shards,
+        "at": run.at,
+        "who": run.who,
+        "file": run.file,
+        "bytes": run.size,
+        "sha256": run.sha256,
+        "tenant": run.tenant,
+        "store": run.store,
+        "batch_size": run.batch_size,
+        "options": dict(run.options),
+        "state": state.state,
+        "note": state.note,
+        "books": {**asdict(counts), "balanced": counts.balanced},
+        "undo": journal.undo_books(),
+    }
+
+
+def told_counts(counts: Counts) -> str:
+    """created 9,600   updated 0   unchanged 0   duplicate 212   rejected 188   read 10,000"""
+    names = ("created", "updated", "unchanged", "duplicate", "rejected", "read")
+    return "   ".join(f"{name} {getattr(counts, name):,}" for name in names)
+
+
+def family_report(journals: Sequence[Journal], merged: Mapping[str, Any]) -> Report:
+    """One import, all its parts as one."""
+    run, counts = journals[0].run, merged["counts"]
+    reasons: dict[str, list[int]] = {}
+    for journal in journals:
+        for code, count, one in journal.reasons():
+            found = reasons.setdefault(code, [0, int(one.body["line"])])
+            found[0], found[1] = found[0] + count, min(found[1], int(one.body["line"]))
+    rows = [(code, count, line) for code, (count, line) in sorted(reasons.items(), key=lambda item: -item[1][0])]
+    state = _state([one.state.state for one in journals], run.shards).text
+    head = [
+        f"import {run.family}  {safe(run.file)}  tenant {safe(run.tenant)} -> {safe(run.store)}",
+        f"  by {safe(run.who)}  {run.at}   {state}",
+        f"  {told_counts(counts)}",
+    ]
+    if merged["missing"]:
+        head.append(f"  parts not here: {', '.join(str(number + 1) for number in merged['missing'])} of {run.shards}")
+    undone = [journal.undo_books() for journal in journals]
+    if any(books["removed"] or books["restored"] or books["left"] for books in undone):
+        left = sum(count for books in undone for count in books["left"].values())
+        head.append(
+            f"  undo: removed {sum(b['removed'] for b in undone):,}   "
+            f"restored {sum(b['restored'] for b in undone):,}   left alone {left:,}"
+        )
+    data = {
+        "run": run.family,
+        "whole": merged["whole"],
+        "books": {**asdict(counts), "balanced": merged["balanced"]},
+        "missing": [number + 1 for number in merged["missing"]],
+        "reasons": [{"code": code, "rows": count, "first_line": line} for code, count, line in rows],
+        "shards": [described(one, one.counts()) for one in journals],
+    }
+    return Report("contacts-import-run", ("reason", "rows", "first line"), rows, head, data=data)
+
+
+def runs_report(groups: Sequence[tuple[Sequence[Any], Counts]]) -> Report:
+    """Every import, the newest first: (journals as `described` tells them, merged counts)."""
+    now = datetime.now(UTC)
+    rows, data = [], []
+    for shards, counts in groups:
+        one = shards[0]
+        name = Path(one["file"]).name if one["file"] != "-" else "standard input"
+        done = counts.created + counts.updated + counts.unchanged + counts.duplicate
+        rows.append(
+            (
+                one["family"],
+                relative(datetime.fromisoformat(one["at"]), now),
+                name,
+                one["tenant"],
+                counts.read,
+                done,
+                counts.rejected,
+                _state([shard["state"] for shard in shards], one["shards"]),
+            )
+        )
+        data.append(
+            {
+                "run": one["family"],
+                "file": one["file"],
+                "tenant": one["tenant"],
+                "store": one["store"],
+                "at": one["at"],
+                "books": {**asdict(counts), "balanced": counts.balanced},
+                "shards": list(shards),
+            }
+        )
+    columns = ("run", "when", "file", "tenant", "rows", "taken", "rejected", "state")
+    return Report("contacts-imports", columns, rows, data=data)
+
+
+def _state(states: Sequence[str], shards: int) -> Cell:
+    if "open" in states or len(states) < shards:
+        return Cell(
+            "unfinished: --resume" if shards == 1 else f"unfinished: {states.count('done')} of {shards} parts", "warn"
+        )
+    if "undone" in states:
+        return Cell("undone", "skip")
+    return Cell("begun anew", "skip") if "left" in states else Cell("done", "ok")
+
+
+def _reason(code: str, body: Any) -> str:
+    column = f"{body['column']}: " if body["column"] else ""
+    return f"{code}  {column}{body['reason'].partition(': ')[2] or body['reason']}"
+
+
+def _example(body: Any) -> str:
+    return f'"{body["example"]}"' if body["example"] else ""

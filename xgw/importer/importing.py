@@ -1,0 +1,112 @@
+"""One import from its first batch to its books, over a journal that is open."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+
+from xgw.errors import XgwError
+from xgw.faults import reach
+from xgw.importer import books
+from xgw.importer.feed import Feed, reject_of
+from xgw.importer.journal import Counts, Journal
+from xgw.importer.policy import Policy
+from xgw.importer.ramp import Ramp
+from xgw.importer.rejects import rejects_head, rejects_row
+from xgw.importer.run import Limits, Progress, Recorder, bring_in
+from xgw.importer.sheet import Position, Sheet
+from xgw.importer.source import Source
+from xgw.importer.validation import Validator
+from xgw.importer.writing import Rows, Writer
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast: batches on their way at once, operations a second in the beginning (0: any number)."""
+
+    in_flight: int
+    ramp: float
+
+
+async def carry_out(
+    journal: Journal,
+    feed: Feed,
+    store: Rows,
+    policy: Policy,
+    pace: Pace,
+    *,
+    limits: Limits,
+    resumed: bool,
+    stopping: Callable[[], bool],
+    tell: Callable[[Progress], None],
+) -> Counts:
+    """Brings in what the journal has not settled, checks the books and closes them. Whatever is raised (StoreStopped,
+    TooManyRejects, Interrupted, DuplicateFound, BooksDiffer) leaves a journal to go on with."""
+    run = journal.run
+    record = Recorder(journal)
+    with closing(record):
+        writer = Writer(store, record, run.tenant, run.family, policy, Ramp(pace.ramp), resumed)
+        begun = time.monotonic()
+        reach("import-begun")
+        before = await record(lambda journal: (journal.counts(), len(journal.settled())))
+        await bring_in(
+            feed,
+            writer,
+            counts=before[0],
+            batches=before[1],
+            in_flight=pace.in_flight,
+            limits=limits,
+            stopping=stopping,
+            tell=tell,
+        )
+        counts = await record(lambda journal: books.check(journal, end=feed.last))
+        told = {**asdict(counts), "seconds": round(time.monotonic() - begun, 3)}
+        await record(lambda journal: journal.end("done", books=told))
+        reach("import-ended")
+    return counts
+
+
+def feed_of(journal: Journal, source: Source, sheet: Sheet, check: Validator) -> Feed:
+    """The batches that the journal has not settled yet; reading begins after the last of those that lie side by side from
+    the start."""
+    run = journal.run
+    settled, start = journal.settled(), sheet.start
+    if run.shards > 1:
+        return Feed(source, sheet, check, size=run.batch_size, part=(run.shard, run.shards), settled=settled)
+    for part in journal.slices():
+        if part.n != start.row:
+            break
+        start = Position(**part.stop)
+    return Feed(source, sheet, check, size=run.batch_size, settled=settled, start=start)
+
+
+def write_rejects(journal: Journal, sheet: Sheet, path: Path) -> int:
+    """The rejects of a run as a CSV that can be imported again, in place of what stood there, whole or not at all; how many.
+    Nothing is written when there are none."""
+    rejects = journal.refused()
+    first = next(rejects, None)
+    if first is None:
+        return 0
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    count = 0
+    try:
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(rejects_head(sheet))
+            for one in chain((first,), rejects):
+                file.write(rejects_row(sheet, reject_of(one)))
+                count += 1
+        os.replace(fresh, path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise XgwError(
+            f"the rejects file {path} cannot be written",
+            cause=error.strerror or str(error),
+            fix="run the same command with --resume --rejects FILE; the rejects are in the journal",
+        ) from error
+    reach("rejects-written")
+    return count
