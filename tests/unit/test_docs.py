@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
 LONGEST = 120
-LONG_BY_NATURE = {DOCS / "reference" / "commands.md"}
+LONG_BY_NATURE = {DOCS / "reference" / "commands.md", DOCS / "explanation" / "plan-and-document.md"}
 
 FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"(?<!`)`(?P<code>xgw [^`\n]+)`(?!`)")
