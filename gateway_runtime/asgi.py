@@ -41,9 +41,9 @@ class Request:
     """One request, and what the layers found out about it. Names of header fields are lower-case bytes."""
 
     __slots__ = (
-        "_path", "at_end", "client", "debug", "error", "headers", "id", "identity", "kept", "method", "params",
-        "problem", "query", "raw_path", "receive", "routes", "scheme", "sent", "started", "status", "switch", "trace",
-        "trace_flags", "uploaded",
+        "_named", "_of", "_path", "_twice", "at_end", "client", "debug", "error", "headers", "id", "identity",
+        "joins", "kept", "method", "on_leave", "params", "problem", "query", "raw_path", "receive", "routes",
+        "scheme", "sent", "started", "status", "switch", "trace", "trace_flags", "uploaded",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -79,9 +79,16 @@ class Request:
         """What it was refused for (4xx): said in its one access line."""
         self.uploaded = False
         """Whether all of the body has been read."""
+        self.joins = "gateway.whole" in scope.get("extensions", ())
+        """Whether the server takes a body together with its head, in one message (server/exchange.py)."""
+        self.on_leave: Callable[[Callable[[], None]], None] | None = scope.get("on_leave")
+        """Of our own server: whom it is to tell at once when the client leaves."""
         self.switch: Switch | None = None
         """Of a WebSocket's handshake: its own end of ASGI. An answer of 101 with `run` accepts it."""
         self._path: str | None = None
+        self._named: dict[bytes, bytes] = {}
+        self._twice: tuple[bytes, ...] = ()
+        self._of: Headers = ()
 
     @property
     def path(self) -> str:
@@ -92,13 +99,15 @@ class Request:
 
     def header(self, name: bytes) -> bytes | None:
         """The value of a field, None when it is absent or there more than once (nobody can say which one counts)."""
-        found = None
-        for key, value in self.headers:
-            if key == name:
-                if found is not None:
-                    return None
-                found = value
-        return found
+        found = self.joined(name)
+        return None if name in self._twice else found
+
+    def joined(self, name: bytes) -> bytes | None:
+        """The values of a field in their order with commas between them (RFC 9110 5.3); None when it is absent."""
+        if self._of is not self.headers:  # looked through once, however many layers ask
+            self._of = headers = self.headers
+            self._named, self._twice = by_name(headers)
+        return self._named.get(name)
 
     @property
     def has_body(self) -> bool:
@@ -150,6 +159,21 @@ class Switch:
         self.send = send
 
 
+def by_name(headers: Headers) -> tuple[dict[bytes, bytes], tuple[bytes, ...]]:
+    """(Name -> value, the values of a repeated field joined by commas; the names that are there more than once)."""
+    named = dict(headers)
+    if len(named) == len(headers):
+        return named, ()
+    named.clear()
+    twice = set()
+    for name, value in headers:
+        if name in named:
+            twice.add(name)
+            value = named[name] + b", " + value
+        named[name] = value
+    return named, tuple(twice)
+
+
 class Response:
     """One answer: a body in memory, or one that is still arriving. Names of header fields are lower-case bytes."""
 
@@ -166,10 +190,21 @@ class Response:
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a field."""
-        return next((value for key, value in self.headers if key == name), None)
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
 
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+def add_vary(response: Response, name: bytes, field: tuple[bytes, bytes]) -> None:
+    """Adds the Vary `field` unless the answer says already that it depends on `name` (lower case), or on everything."""
+    for key, value in response.headers:
+        if key == b"vary" and (name in value.lower() or value.strip() == b"*"):
+            return
+    response.headers.append(field)
 
 
 class Edge:
@@ -223,7 +258,7 @@ class Edge:
                 response = self._last_resort(error, request)
             request.status = response.status
             if request.switch is None:
-                await self._deliver(request, response, send)
+                await self._deliver(request, response, send, request.joins)
             elif response.run is None:
                 await self._refuse(response, send)
             else:
@@ -239,18 +274,28 @@ class Edge:
         if run is not None:  # past its end as a request: what is logged and counted as one was the handshake
             await run(response.headers)
 
-    async def _deliver(self, request: Request, response: Response, send: Send) -> None:
+    async def _deliver(self, request: Request, response: Response, send: Send, joins: bool) -> None:
         headers, body = response.headers, response.body
         bare = response.status in (204, 304)
-        if isinstance(body, bytes) and not bare and response.header(b"content-length") is None:
+        if (
+            (not joins or request.method == "HEAD")
+            and isinstance(body, bytes)
+            and not bare
+            and response.header(b"content-length") is None
+        ):
             headers.append((b"content-length", b"%d" % len(body)))
         headers.append((b"date", self._now()))
-        whole = isinstance(body, bytes)  # told to the server edge, which then sends both in one write
-        await send({"type": "http.response.start", "status": response.status, "headers": headers, "whole": whole})
+        start = {"type": "http.response.start", "status": response.status, "headers": headers}
         if isinstance(body, bytes):
             request.sent = 0 if bare or request.method == "HEAD" else len(body)
+            if joins:
+                start["body"] = b"" if bare else body
+                await send(start)
+                return
+            await send(start)
             await send({"type": "http.response.body", "body": b"" if bare else body})
             return
+        await send(start)
         if request.method != "HEAD" and not bare:
             async for piece in body:
                 request.sent += len(piece)

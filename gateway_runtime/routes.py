@@ -14,6 +14,8 @@ from gateway_runtime.errors import Problem
 
 READ = ("GET", "HEAD")
 ANY = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+REMEMBERED, SHORT = 1024, 256
+"""Paths whose routes are remembered, and their greatest length: a table is read slower than a name is looked up."""
 KNOWN = frozenset((*ANY, "OPTIONS"))
 
 
@@ -38,6 +40,7 @@ class Router:
                 shaped.setdefault(tuple(route.pattern.split("/")), []).append(route)
             else:
                 self._exact.setdefault(route.pattern, []).append(route)
+        self._known: dict[str, tuple[list[Route], dict[str, str]]] = {}
         self._shaped = sorted(shaped.items(), key=_exactness)
 
     def find(self, request: Request) -> Sequence[Route]:
@@ -46,7 +49,7 @@ class Router:
             path = request.path
             if request.method not in KNOWN:
                 raise Problem("NOT_IMPLEMENTED", method=request.method)
-            request.routes = self._exact.get(path) or self._match(path, request.params)
+            request.routes = self._exact.get(path) or self._shape(path, request.params)
         return request.routes
 
     def is_public(self, request: Request) -> bool:
@@ -68,14 +71,25 @@ class Router:
         allow = ", ".join(sorted({method for route in routes for method in route.methods}))
         raise Problem("METHOD_NOT_ALLOWED", headers=[(b"allow", allow.encode("ascii"))])
 
-    def _match(self, path: str, params: dict[str, str]) -> list[Route]:
+    def _shape(self, path: str, params: dict[str, str]) -> list[Route]:
+        known = self._known.get(path)
+        if known is None:
+            known = self._match(path)
+            if len(path) <= SHORT:
+                if len(self._known) >= REMEMBERED:
+                    self._known.clear()
+                self._known[path] = known
+        routes, found = known
+        params.update(found)
+        return routes
+
+    def _match(self, path: str) -> tuple[list[Route], dict[str, str]]:
         parts = path.split("/")
         for shape, routes in self._shaped:
             found = _fit(shape, parts)
             if found is not None:
-                params.update(found)
-                return routes
-        return []
+                return routes, found
+        return [], {}
 
 
 def _exactness(row: tuple[tuple[str, ...], list[Route]]) -> tuple[bool, int, int]:

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from gateway_runtime.asgi import Headers, Request, Response
-from gateway_runtime.cache.directives import date, directives
+from gateway_runtime.cache.directives import NONE, Directives, date, directives
 from gateway_runtime.cache.entry import Entry
 
+VARY = (b"vary", b"Authorization")
 CONDITIONS = frozenset((b"if-none-match", b"if-modified-since"))
 _NOT_IN_304 = frozenset(
     (b"content-type", b"content-encoding", b"content-length", b"content-language", b"last-modified", b"content-range")
@@ -25,21 +26,39 @@ def guarded(method: str, status: int, headers: Headers) -> list[tuple[bytes, byt
     `private` with what the upstream said about the time, else `no-cache`: the user's own browser may keep it and ask again
     by its ETag. What is no answer to a reading request, or was marked so, is `no-store`.
     """
-    said = directives(headers)
-    if said.has("no-store") or method not in ("GET", "HEAD") or status >= 400:
+    kept: list[tuple[bytes, bytes]] = []
+    varies = timed = told = False
+    for item in headers:
+        name = item[0]
+        if name in (b"cache-control", b"pragma"):
+            told = True
+            continue
+        if name == b"vary":
+            varies = varies or b"authorization" in item[1].lower()
+        elif name == b"expires":
+            timed = True
+        kept.append(item)
+    if not varies:
+        kept.append(VARY)
+    closed = method not in ("GET", "HEAD") or status >= 400
+    kept.append((b"cache-control", _private(directives(headers) if told else NONE, closed=closed, timed=timed)))
+    return kept
+
+
+def _private(said: Directives, *, closed: bool, timed: bool) -> bytes:
+    if said is NONE:  # nearly every answer says nothing about it
+        return b"no-store" if closed else b"private" if timed else b"private, no-cache"
+    if said.has("no-store") or closed:
         words = ["no-store"]
     else:
         words = ["private"]
-        if not (said.has("max-age") or said.has("no-cache") or any(name == b"expires" for name, _ in headers)):
+        if not (said.has("max-age") or said.has("no-cache") or timed):
             words.append("no-cache")
     seconds = dict(said.seconds)
     for name in sorted(said.named - _SHARED_ONLY):
         if words[0] == "private" or name == "no-transform":
             words.append(f"{name}={seconds[name] or 0}" if name in seconds else name)
-    kept = [(name, value) for name, value in headers if name not in (b"cache-control", b"pragma")]
-    if not any(name == b"vary" and b"authorization" in value.lower() for name, value in kept):
-        kept.append((b"vary", b"Authorization"))
-    return [*kept, (b"cache-control", ", ".join(words).encode("latin-1"))]
+    return ", ".join(words).encode("latin-1")
 
 
 def given(entry: Entry, request: Request, age: float) -> Response:
@@ -64,10 +83,13 @@ def conditional(request: Request, response: Response) -> Response:
 
 def unchanged(asked: Headers, has: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether the client's conditions say that it has this answer (RFC 9110 13.1.2, 13.1.3, 13.2.2)."""
+    for name, _ in asked:
+        if name in CONDITIONS:
+            break
+    else:
+        return False
     tags = [value for name, value in asked if name == b"if-none-match"]
     since = [value for name, value in asked if name == b"if-modified-since"]
-    if not tags and not since:
-        return False
     found = {name: value for name, value in has if name in (b"etag", b"last-modified")}
     if tags:
         listed = b",".join(tags).strip()

@@ -25,6 +25,7 @@ from gateway_runtime.cache.key import fingerprint
 from gateway_runtime.cache.memory import Memory
 from gateway_runtime.cache.scripts import BUMP, FIND, STORE
 from gateway_runtime.shared.client import Shared, SharedUnavailable
+from gateway_runtime.shared.crowd import Crowd
 
 ALONE = 5.0
 GENERATION_MS = 24 * 3600 * 1000
@@ -70,10 +71,10 @@ class Store:
         self._floor = 0.0
         self._unsaid: dict[Collection, bytes] = {}
         self._telling: asyncio.Task[None] | None = None
-        self._asking: dict[Collection, tuple[float, asyncio.Task[bytes]]] = {}
+        self._asking: dict[Collection, tuple[float, Crowd[bytes]]] = {}
         """The questions for generations that are under way, and when each was asked."""
         self._writes: dict[Collection, None] = {}
-        self._outdating: asyncio.Task[None] | None = None
+        self._outdating: Crowd[None] | None = None
         """What will tell of `_writes` when this turn of the event loop is over."""
         shared.on_return(self._returned)
 
@@ -111,6 +112,8 @@ class Store:
         if known is not None and local is not None and local.generations == known.generations:
             fresh = local.status == 0 or local.age(wall) < local.terms.lifetime
             if fresh and now - known.asked <= self._trust:
+                if now - known.asked > self._trust / 2 and mode == "ok":
+                    self._question(key, collection, now)  # so that while requests come fast none has to wait
                 return local, known.generations
             if mode == "ok" and fresh:
                 return await self._confirm(key, local, collection)
@@ -163,9 +166,8 @@ class Store:
             if each.tenant is not None and each.path:
                 self._writes[Collection(None, each.path)] = None
         if self._outdating is None:
-            self._outdating = asyncio.get_running_loop().create_task(self._outdate())
-        # Shielded: it is everybody's, one caller's leaving must not end it.
-        await asyncio.shield(self._outdating)
+            self._outdating = Crowd(self._outdate())
+        await self._outdating.outcome()
 
     async def _outdate(self) -> None:
         writes, self._writes, self._outdating = list(self._writes), {}, None
@@ -235,14 +237,8 @@ class Store:
 
         Who comes less than `trust` after a question was asked waits for that one: its answer may be believed for so long.
         """
-        now = time.monotonic()
-        asked, question = self._asking.get(collection, (0.0, None))
-        if question is None or now - asked >= self._trust:
-            question = asyncio.get_running_loop().create_task(self._question(key, collection))
-            self._asking[collection] = now, question
-            question.add_done_callback(lambda done: self._answered(collection, done))
         try:
-            generations = await asyncio.shield(question)
+            generations = await self._question(key, collection, time.monotonic()).outcome()
         except SharedUnavailable:
             known = self._settled(collection, self._known.get(collection))
             return self._local(local, known, time.time(), alone=True)
@@ -250,14 +246,19 @@ class Store:
             return local, generations
         return await self.find(key, collection)
 
-    async def _question(self, key: bytes, collection: Collection) -> bytes:
-        return (await self._ask(key, collection, 0))[0]
+    def _question(self, key: bytes, collection: Collection, now: float) -> Crowd[bytes]:
+        asked, question = self._asking.get(collection, (0.0, None))
+        if question is None or now - asked >= self._trust:
+            question = Crowd(self._generations(key, collection, now))
+            self._asking[collection] = now, question
+        return question
 
-    def _answered(self, collection: Collection, question: asyncio.Task[bytes]) -> None:
-        if collection in self._asking and self._asking[collection][1] is question:
-            del self._asking[collection]
-        if not question.cancelled():
-            question.exception()  # known to whoever waited; with nobody waiting it is nobody's
+    async def _generations(self, key: bytes, collection: Collection, asked: float) -> bytes:
+        try:
+            return (await self._ask(key, collection, 0))[0]
+        finally:
+            if collection in self._asking and self._asking[collection][0] == asked:
+                del self._asking[collection]
 
     def _settled(self, collection: Collection, known: Known | None) -> Known:
         """What is known, or a beginning of our own."""

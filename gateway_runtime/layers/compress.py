@@ -6,9 +6,10 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 
-from gateway_runtime.asgi import Handler, Request, Response
+from gateway_runtime.asgi import Handler, Request, Response, add_vary, by_name
 from gateway_runtime.layers.accept_encoding import IDENTITY, choose
 from gateway_runtime.layers.codings import CODINGS, Stream, Whole, stream, whole
 
@@ -61,14 +62,14 @@ class Compress:
             return response
         if response.status == 304:
             return _unchanged(request, response)
-        if not codable(response):
+        fields, _ = by_name(response.headers)
+        if not codable(fields):
             return response
-        accepted = [value for name, value in request.headers if name == b"accept-encoding"]
-        coding, forced = choose(b",".join(accepted) if accepted else None, self._how.codings)
-        size = _size(request, response)
+        coding, forced = choose(request.joined(b"accept-encoding"), self._how.codings)
+        size = _size(fields, response)
         if size is not None and size < self._how.min_bytes and not forced:
             return response
-        _add_vary(response)
+        add_vary(response, b"accept-encoding", VARY)
         if coding == IDENTITY or size == 0:
             return response
         return await self._coded(request, response, coding, decided=forced or size is not None)
@@ -114,26 +115,23 @@ class Compress:
         return coded
 
 
-def codable(response: Response) -> bool:
-    """Whether an answer may be coded at all."""
-    kind = b""
-    for name, value in response.headers:
-        if name == b"content-type":
-            kind = value.partition(b";")[0].strip().lower()
-        elif _forbids(name, value):
-            return False
-    return _WORTH_IT.fullmatch(kind) is not None
+def codable(fields: Mapping[bytes, bytes]) -> bool:
+    """Whether an answer with these fields (repeated ones joined) may be coded at all."""
+    if fields.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
+        return False
+    if b"no-transform" in fields.get(b"cache-control", b"").lower() or not _BOUND_TO_BYTES.isdisjoint(fields):
+        return False
+    return _worth_it(fields.get(b"content-type", b""))
 
 
-def _forbids(name: bytes, value: bytes) -> bool:
-    if name == b"content-encoding":
-        return value.strip().lower() not in (b"", b"identity")
-    return name in _BOUND_TO_BYTES or (name == b"cache-control" and b"no-transform" in value.lower())
+@lru_cache(maxsize=256)
+def _worth_it(kind: bytes) -> bool:
+    return _WORTH_IT.fullmatch(kind.partition(b";")[0].strip().lower()) is not None
 
 
-def _size(request: Request, response: Response) -> int | None:
+def _size(fields: Mapping[bytes, bytes], response: Response) -> int | None:
     """The bytes of the body, None when nobody knows yet. A HEAD's is its GET's."""
-    length = response.header(b"content-length")
+    length = fields.get(b"content-length")
     if length is not None and length.isdigit():
         return int(length[:19])
     if isinstance(response.body, bytes):
@@ -163,14 +161,8 @@ def _unchanged(request: Request, response: Response) -> Response:
     for at, (name, value) in enumerate(response.headers):
         if name == b"etag" and weak(value) in known:
             response.headers[at] = (name, weak(value))
-    _add_vary(response)
+    add_vary(response, b"accept-encoding", VARY)
     return response
-
-
-def _add_vary(response: Response) -> None:
-    if not any(name == b"vary" and (b"accept-encoding" in value.lower() or value.strip() == b"*")
-               for name, value in response.headers):  # fmt: skip
-        response.headers.append(VARY)
 
 
 async def _pieces(body: AsyncIterator[bytes], coder: Stream) -> AsyncIterator[bytes]:

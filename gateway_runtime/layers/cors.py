@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from gateway_runtime.asgi import Handler, Request, Response
+from gateway_runtime.asgi import Handler, Request, Response, add_vary
 from gateway_runtime.origins import OriginPolicy
 
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 ALLOWED = b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Prefer, X-Request-Id, traceparent, tracestate"
 EXPOSED = b"ETag, Idempotent-Replayed, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+VARY = (b"vary", b"Origin")
 PREFLIGHT_VARY = (b"vary", b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
 
 
@@ -34,8 +35,7 @@ class Cors:
         if request.method == "OPTIONS" and origin is not None and request.header(b"access-control-request-method"):
             return Response(204, [PREFLIGHT_VARY, *((*_grant(origin), *self._preflight) if allowed else ())])
         response = await self._inner(request)
-        if not any(name == b"vary" and b"origin" in value.lower() for name, value in response.headers):
-            response.headers.append((b"vary", b"Origin"))
+        add_vary(response, b"origin", VARY)
         if allowed and origin is not None:
             response.headers += (*_grant(origin), (b"access-control-expose-headers", EXPOSED))
         return response

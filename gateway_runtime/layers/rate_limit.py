@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 from gateway_runtime.asgi import Handler, Request, Response
 from gateway_runtime.errors import Problem
@@ -85,5 +86,11 @@ def by_user(request: Request) -> bytes | None:
     identity = request.identity
     if identity is None:
         return None
-    tenant, user = identity.tenant.encode(), identity.user.encode()
-    return b"%d:%b%b" % (len(tenant), tenant, user)
+    return _name_of(identity.tenant, identity.user)
+
+
+@lru_cache(maxsize=4096)
+def _name_of(tenant: str, user: str) -> bytes:
+    """One name for each two: the length keeps ("ab", "c") from being ("a", "bc")."""
+    whose = tenant.encode()
+    return b"%d:%b%b" % (len(whose), whose, user.encode())

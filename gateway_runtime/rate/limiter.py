@@ -17,6 +17,7 @@ from typing import Any
 from gateway_runtime.rate.script import TAKE
 from gateway_runtime.rate.window import SLACK_SECONDS, SLOTS, Bucket, Decision, Policy
 from gateway_runtime.shared.client import Shared, SharedUnavailable
+from gateway_runtime.shared.crowd import Crowd
 
 LONGEST_DENIAL = 1.0
 """Seconds for which a "no" of Redis is repeated without asking again."""
@@ -112,10 +113,8 @@ class Limiter:
     async def _ask(self, bucket: Bucket) -> None:
         """Asks for all who wait for this bucket; who comes while a question is under way waits for that one."""
         if bucket.asking is None:
-            bucket.asking = asyncio.create_task(self._question(bucket, bucket.waiting))
-            bucket.asking.add_done_callback(_heard)
-        # Shielded: the question is everybody's, one caller's leaving must not end it.
-        await asyncio.shield(bucket.asking)
+            bucket.asking = Crowd(self._question(bucket, bucket.waiting))
+        await bucket.asking.outcome()
 
     async def _question(self, bucket: Bucket, needed: int) -> None:
         policy, sent = self.policy, self._clock()
@@ -182,12 +181,5 @@ class Limiter:
 
     async def _tell(self, bucket: Bucket) -> None:
         if bucket.asking is None:
-            bucket.asking = asyncio.create_task(self._question(bucket, 0))
-            bucket.asking.add_done_callback(_heard)
-            await bucket.asking
-
-
-def _heard(question: asyncio.Future[None]) -> None:
-    """Its failure is known to whoever waited; with nobody waiting it is nobody's."""
-    if not question.cancelled():
-        question.exception()
+            bucket.asking = Crowd(self._question(bucket, 0))
+            await bucket.asking.outcome()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import asyncio
+    from gateway_runtime.shared.crowd import Crowd
 
 SLOTS = 16
 SLACK_SECONDS = 0.02
@@ -83,7 +83,7 @@ class Bucket:
         self.used = 0
         """Spent since the last question."""
         self.waiting = 0
-        self.asking: asyncio.Task[None] | None = None
+        self.asking: Crowd[None] | None = None
 
     def spend(self, now: float) -> bool:
         """Takes one out of the lease, if there is one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -32,8 +32,25 @@ def _status_line(status: int) -> bytes:
 
 
 _STATUS = {status: _status_line(status) for status in range(200, 600)}
-_lead: dict[bytes, bytes] = {}
-"""Name of a field -> the bytes in front of its value. Only names found well formed get in, and only so many."""
+
+
+class _Framing(Exception):
+    """A field that says how the answer is framed."""
+
+
+class _Leads(dict[bytes, bytes]):
+    """Name of a field -> the bytes in front of its value. Only names found well formed get in, and only so many."""
+
+    def __missing__(self, name: bytes) -> bytes:
+        lead = _check_name(name)
+        if lead in _KINDS:
+            raise _Framing
+        if len(self) < _REMEMBERED:
+            self[name] = lead
+        return lead
+
+
+_lead = _Leads()
 
 
 class BadAnswer(Exception):
@@ -45,7 +62,7 @@ class Start:
 
     __slots__ = ("closes", "length", "lines", "parts", "status")
 
-    def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def __init__(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
         line = _STATUS.get(status)
         if line is None:
             raise BadAnswer(f"status {status!r}")
@@ -54,10 +71,16 @@ class Start:
         """The Content-Length it carries."""
         self.closes = False
         """Whether the application asks for the connection's end."""
+        try:  # nearly every answer: one pass without a question about any field
+            self.parts = [line, *[_lead[name] + value for name, value in headers]]
+            self.lines = len(self.parts)
+            return
+        except _Framing:
+            pass
         self.parts = parts = [line]
         lines = 1
         for name, value in headers:
-            lead = _lead.get(name) or _check_name(name)
+            lead = _check_name(name)
             if lead in _KINDS:
                 if lead == b"\r\ncontent-length: ":
                     if status == 204:  # says nothing, and must not be there (RFC 9110 8.6)
@@ -90,10 +113,7 @@ _KINDS = frozenset((b"\r\ncontent-length: ", *(b"\r\n" + name + b": " for name i
 def _check_name(name: bytes) -> bytes:
     if not _TOKEN.fullmatch(name):
         raise BadAnswer(f"field name {name!r}")
-    lead = b"\r\n" + name.lower() + b": "
-    if len(_lead) < _REMEMBERED:
-        _lead[name] = lead
-    return lead
+    return b"\r\n" + name.lower() + b": "
 
 
 def refusal(problem: Problem) -> tuple[bytes, str]:

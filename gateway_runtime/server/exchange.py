@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 JOIN_LIMIT = 64 * 1024
 """A body up to this size leaves in one write with its head."""
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
+_EXTENSIONS: dict[str, dict[str, str]] = {"gateway.whole": {}}
 _GONE = {"type": "http.disconnect"}
 
 
@@ -23,12 +25,14 @@ class Exchange:
     """`run` calls the application; `receive` and `send` are its ends of the exchange.
 
     Beyond ASGI: `receive` raises the Problem when the body turns out malformed or too slow, so that the application's own
-    error answer goes out; `send` raises ClientGone once the client has left; and a start with `"whole": True` promises that
-    the body follows at once, so that both leave in one write.
+    error answer goes out; `send` raises ClientGone once the client has left; a start with `"whole": True` promises that the
+    body follows at once, so that both leave in one write, and one with a `"body"` holds all of it (the extension
+    `gateway.whole` says that it may). `on_leave` in the scope takes a function that is called at once when the client leaves.
     """
 
     __slots__ = (
-        "_body", "_chunked", "_complete", "_connection", "_event", "_fault", "_framed", "_gone", "_head", "_left", "_more",
+        "_body", "_chunked", "_complete", "_connection", "_event", "_fault", "_framed", "_gone", "_head", "_left", "_left_too",
+        "_more",
         "_silent", "_size", "_start", "_told", "expects", "keep_alive", "task",
     )  # fmt: skip
 
@@ -49,6 +53,7 @@ class Exchange:
         """Whether the application knows that it is whole."""
         self._fault: Problem | None = None
         self._gone = False
+        self._left_too: Callable[[], None] | None = None
         # the answer
         self._start: Start | None = None
         self._framed = False
@@ -78,6 +83,8 @@ class Exchange:
             "server": connection.server,
             "client": connection.client,
             "state": connection.front.state.copy(),
+            "extensions": _EXTENSIONS,
+            "on_leave": self.on_leave,
         }
 
     async def run(self) -> None:
@@ -132,23 +139,35 @@ class Exchange:
         kind = message["type"]
         start = self._start
         if start is None and kind == "http.response.start":
-            self._start = Start(message["status"], message.get("headers", ()))
-            if not message.get("whole", False):
-                self._connection.write(self._frame(self._start, None))
+            self._start = start = Start(message["status"], message.get("headers", ()))
+            body = message.get("body")
+            if body is not None:
+                self._write(self._frame(start, len(body)), self._portion(body, False))
+                self._end()
+            elif not message.get("whole", False):
+                self._connection.write(self._frame(start, None))
             return
         if start is None or self._complete or kind != "http.response.body":
             raise BadAnswer(f"{kind} out of turn")
         body, more = message.get("body", b""), message.get("more_body", False)
         data = b"" if self._framed else self._frame(start, None if more else len(body))
-        portion = self._portion(body, more)
+        self._write(data, self._portion(body, more))
+        if not more:
+            self._end()
+
+    def on_leave(self, then: Callable[[], None]) -> None:
+        """Calls `then` when the client leaves before the answer is out; at once when it has left."""
+        self._left_too = then
+        if self._gone:
+            then()
+
+    def _write(self, data: bytes, portion: bytes) -> None:
         if len(portion) > JOIN_LIMIT:
             if data:
                 self._connection.write(data)
             self._connection.write(portion)
         elif data or portion:
             self._connection.write(data + portion)
-        if not more:
-            self._end()
 
     def _frame(self, start: Start, size: int | None) -> bytes:
         """The head on the wire; `size` is the length of the whole body, where it is known."""
@@ -217,6 +236,8 @@ class Exchange:
         """The client is gone."""
         self._gone = True
         self._wake()
+        if self._left_too is not None and not self._complete:
+            self._left_too()
 
     # within
 
