@@ -1,7 +1,7 @@
 """Steps of later phases that can be carried out already; they join their phase when it is there.
 
 Each needs a "current" state to be seen against: COMPRESSION=off and no CACHE_ROUTES in the baseline's gateway, and
-CONTACTS_BATCH=off in its crm. The probe of step 1.4 makes its contacts by batch, so that one may not be off before phase 3.
+CONTACTS_BATCH=off in its crm.
 """
 
 from __future__ import annotations
