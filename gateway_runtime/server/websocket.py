@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Ping, Request, TextMessage
 from wsproto.utilities import LocalProtocolError
 
@@ -39,6 +40,12 @@ class Socket(WSProtocol):
             self.abort()
         elif not self.transport.is_closing():
             super().handle_ping(event)
+
+    def handle_close(self, event: CloseConnection) -> None:
+        # wsproto calls what cannot be read a close as well; uvicorn would just hang up, without saying why.
+        if self.conn.state == ConnectionState.OPEN and not self.close_sent and not self.transport.is_closing():
+            self.transport.write(self.conn.send(CloseConnection(code=event.code, reason=event.reason)))
+        super().handle_close(event)
 
     async def run_asgi(self) -> None:
         await super().run_asgi()

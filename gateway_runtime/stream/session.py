@@ -173,7 +173,7 @@ def _size(packet: Any) -> int:
 class Reader:
     """What a client says over a WebSocket, packet by packet, as far as it may say it."""
 
-    __slots__ = ("_fail", "_limit", "_rate", "_receive", "session")
+    __slots__ = ("_code", "_fail", "_limit", "_rate", "_receive", "session")
 
     def __init__(
         self,
@@ -185,6 +185,7 @@ class Reader:
         rate: int,
     ) -> None:
         self._receive = receive
+        self._code = 0
         self._fail = fail
         self._limit = limit
         self._rate = rate
@@ -194,9 +195,7 @@ class Reader:
         """The next text, whatever it says; None at the end."""
         message = await self._receive()
         if message["type"] != "websocket.receive":
-            code = message.get("code")
-            # 1006: it went without a word. Everything else is an end that somebody has said.
-            self._fail(self.session, TOO_LARGE if code == 1009 else GONE if code in (1005, 1006) else LEFT)
+            self._code = message.get("code") or 1005
             return None
         text = message.get("text")
         return text if isinstance(text, str) else ""
@@ -205,6 +204,8 @@ class Reader:
         """The next packet that is allowed; None at the end, which one that is not allowed brings about."""
         text = await self.raw()
         if text is None:
+            # 1005, 1006: it went without a word. Everything else is an end that somebody has said.
+            self._fail(self.session, TOO_LARGE if self._code == 1009 else GONE if self._code in (1005, 1006) else LEFT)
             return None
         reason = None
         if not allowed(text):
