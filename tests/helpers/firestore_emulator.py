@@ -81,11 +81,12 @@ def emulator() -> Emulator:
         if required():
             pytest.fail(told, pytrace=False)
         pytest.skip(told)
-    return _started()
+    return started()
 
 
 @cache
-def _started() -> Emulator:
+def started() -> Emulator:
+    """This process' emulator, without asking whether there can be one."""
     port = free_port()
     words = [str(find_java()), HEAP, "-Xss512k", "-Duser.language=en", "-cp", str(find_jar()), _MAIN]
     process = subprocess.Popen(
