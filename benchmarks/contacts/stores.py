@@ -12,4 +12,17 @@ def sqlite(folder: Path) -> Iterator[Mapping[str, str]]:
     yield {"CONTACTS_STORE": f"sqlite://{folder}/contacts.db"}
 
 
-STORES: Mapping[str, Callable[[Path], AbstractContextManager[Mapping[str, str]]]] = {"sqlite": sqlite}
+@contextmanager
+def firestore(_folder: Path) -> Iterator[Mapping[str, str]]:
+    from tests.helpers.firestore_emulator import EMULATOR, INSTALL, missing, started
+
+    if lacking := missing():
+        raise SystemExit(f"{lacking}; to get it: {INSTALL}")
+    found = started()
+    yield {"CONTACTS_STORE": f"firestore://{found.project()}", EMULATOR: found.host}
+
+
+STORES: Mapping[str, Callable[[Path], AbstractContextManager[Mapping[str, str]]]] = {
+    "firestore": firestore,
+    "sqlite": sqlite,
+}

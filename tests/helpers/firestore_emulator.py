@@ -1,7 +1,8 @@
 """Google's own Firestore emulator: found through the installed Cloud SDK, one for each test process, killed by its pid.
 
 It keeps everything in its heap and is never cleared: tests take a project of their own (`Emulator.project()`).
-Where it is missing, tests are skipped and say so; with CI or XGW_REQUIRE_EMULATOR=1 they fail instead.
+Where it is missing, tests are skipped and say so; with CI or XGW_REQUIRE_EMULATOR=1 they fail instead. No registry has it
+(not PyPI, npm or Debian; npm's firebase-tools downloads it from Google when it runs): it comes with the Cloud SDK or not at all.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ _MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 _JAR = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
 _ROOTS = ("/usr/lib/google-cloud-sdk", "/usr/share/google-cloud-sdk", "/opt/google-cloud-sdk", "~/google-cloud-sdk")
 EMULATOR = "FIRESTORE_EMULATOR_HOST"
+UNTESTED = "FIRESTORE IS NOT TESTED"
+"""How every skip for want of the emulator begins; tests/conftest.py says it again at the end."""
 HEAP = "-Xmx1g"
-INSTALL = "gcloud components install cloud-firestore-emulator, or the Debian package google-cloud-cli-firestore-emulator; Java 17"
+INSTALL = "gcloud components install cloud-firestore-emulator, or google-cloud-cli-firestore-emulator of Google's apt; Java 17"
 
 
 @dataclass(frozen=True)
@@ -66,18 +69,15 @@ def missing() -> str:
 
 
 def required() -> bool:
-    """Whether a test without an emulator is a failure."""
-    return os.environ.get("XGW_REQUIRE_EMULATOR", "") not in ("", "0") or os.environ.get("CI", "") not in (
-        "",
-        "false",
-        "0",
-    )
+    """Whether a test without an emulator is a failure: as XGW_REQUIRE_EMULATOR says, else wherever CI is set."""
+    told = os.environ.get("XGW_REQUIRE_EMULATOR") or os.environ.get("CI") or "0"
+    return told not in ("0", "false")
 
 
 def emulator() -> Emulator:
     """This process' emulator, started now if it is not running. Skips the test, or fails it where it is required."""
     if lacking := missing():
-        told = f"FIRESTORE IS NOT TESTED: {lacking} (to get it: {INSTALL})"
+        told = f"{UNTESTED}: {lacking} (to get it: {INSTALL})"
         if required():
             pytest.fail(told, pytrace=False)
         pytest.skip(told)

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.helpers.firestore_emulator import UNTESTED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A skip is one letter among hundreds; that a whole store was not tested is said at the end, in words."""
+    skipped: list[Any] = [each for each in terminalreporter.getreports("skipped") if UNTESTED in str(each.longrepr)]
+    if skipped:
+        reason = str(skipped[0].longrepr[2]).removeprefix("Skipped: ")
+        terminalreporter.write_sep("=", f"{UNTESTED}: {len(skipped)} tests skipped", red=True, bold=True)
+        terminalreporter.write_line(reason, red=True)
