@@ -34,7 +34,7 @@ BLOCK = 1 << 18
 LARGEST = 64 << 20
 """Bytes that are held at most; a row that needs more ends the reading."""
 _PULL = 50
-_WINDOW_LINES, _WINDOW_TEXT = 64, 1 << 16
+_WINDOW_LINES, _WINDOW_TEXT = 32, 1 << 16
 
 Row = list[str]
 
@@ -213,11 +213,14 @@ class _Reader:
         return True
 
     def _plausible(self, line: int) -> bool:
+        """Whether a whole row begins there; it may go on for some lines if its first one leaves a quote open."""
+        first = self.held[line]
+        if first.count(self.sheet.dialect.quote) % 2 == 0:
+            return self.plausible.match(first) is not None
         self._holds(line + _WINDOW_LINES)
-        window = self.held[line : line + _WINDOW_LINES]
-        sizes = accumulate(map(len, window))
+        sizes = accumulate(map(len, self.held[line : line + _WINDOW_LINES]))
         fitting = sum(1 for size in sizes if size <= _WINDOW_TEXT)
-        return self.plausible.match("".join(window[: max(1, fitting)])) is not None
+        return self.plausible.match("".join(self.held[line : line + max(1, fitting)])) is not None
 
 
 _FAULTS = (
