@@ -40,6 +40,7 @@ def test_what_goes_in_comes_out_whole(stage: Stage) -> None:
             customFields={"é.[x]`*/~": "a\nb", "whole": -MOST, "one": 1, "float": 1.0, "tiny": 5e-324, "yes": True,
                           "no": None, " ": "", "0": 0, "zero": 0.0, "fälse": False},
         )  # fmt: skip
+        await stage.store.add(other, many(other, 1))
         (made,) = await stage.store.add(tenant, [full])
         assert made == full
         assert made.version
@@ -50,6 +51,13 @@ def test_what_goes_in_comes_out_whole(stage: Stage) -> None:
             key: type(value) for key, value in full.custom_fields.items()
         }
         assert await stage.store.get(other, full.id) is None
+        assert await stage.store.get_many(other, [full.id]) == {}
+        assert not await stage.store.remove(other, full.id)
+        with pytest.raises(Changed):
+            await stage.store.replace(other, full, version=found.version)
+        row = Write("replace", full, found.version)
+        assert [each.outcome for each in await stage.store.write(other, [row])] == [Outcome.GONE]
+        assert await stage.store.get(tenant, full.id) == full
         assert await stage.store.get(tenant, contact_id(tenant, "nobody")) is None
 
     stage.run(story())

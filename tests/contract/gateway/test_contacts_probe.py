@@ -85,6 +85,8 @@ def sick(request: pytest.FixtureRequest) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 65536  # a head and its body leave together
+        disable_nagle_algorithm = True
 
         def _say(self, status: int, data: Any = None) -> None:
             body = b"" if data is None else json.dumps(data).encode()

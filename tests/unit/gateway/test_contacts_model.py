@@ -173,6 +173,8 @@ IDS = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 
 
 @given(TEXTS, TEXTS, TEXTS, IDS, st.tuples(TEXTS, TEXTS, TEXTS))
+@example("ab", "", "", "x", ("a", "b", ""))
+@example("a", "bc", "d", "x", ("a", "b", "cd"))
 def test_a_cursor_is_read_by_whom_it_was_made_for_and_by_nobody_else(
     tenant: str, status: str, type: str, last: str, other: tuple[str, str, str]
 ) -> None:
