@@ -290,6 +290,8 @@ def _rehearsed(invocation: Invocation, planned: Planned) -> int:
         path = planned.asked.rejects
         rejected = _write_rejects(planned, journal, path) if path else journal.counts().rejected
         show(invocation, import_report(journal, path if path and rejected else None, dry=True))
+        counts = journal.counts()
+        planned.limits.check(counts.read, counts.rejected, ended=True)
     return ExitCode.REJECTS if rejected else ExitCode.OK
 
 
@@ -301,7 +303,7 @@ async def _compare(invocation: Invocation, planned: Planned, journal: Journal, f
     from gateway_runtime.contacts.store import StoreFault
     from xgw.importer.importing import Pace, carry_out, feed_of
     from xgw.importer.rehearsal import Rehearsal
-    from xgw.importer.run import StoreStopped, fault_of
+    from xgw.importer.run import Limits, StoreStopped, fault_of
 
     there = planned.place.firestore or _exists(planned.place)  # it makes no file
     size = max(1, planned.source.size)
@@ -316,7 +318,7 @@ async def _compare(invocation: Invocation, planned: Planned, journal: Journal, f
                 rehearsal,
                 planned.policy,
                 Pace(1, 0),
-                limits=planned.limits,
+                limits=Limits(),
                 resumed=False,
                 stopping=lambda: False,
                 tell=lambda p: counter.told(p.byte / size, p.rows_here, f"{p.counts.rejected:,} rejected"),

@@ -189,4 +189,4 @@ def fault_of(fault: StoreFault, left: str, resume: str) -> XgwError:
 
 
 def _too_many(text: str) -> TooManyRejects:
-    return TooManyRejects(text, cause="the rejects so far are in the journal and in the rejects file")
+    return TooManyRejects(text, cause="more than was allowed", fix="mend the file, or raise the limit")
