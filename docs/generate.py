@@ -285,7 +285,41 @@ def doors() -> str:
     return table(("library", "imported only by"), [(code(k), ", ".join(map(code, v))) for k, v in DOORS.items()])
 
 
+def reject_codes() -> str:
+    """Why a row is rejected."""
+    from xgw.importer.reasons import REASONS
+
+    rows = [(code(name), reason.text, reason.fix, "yes" if reason.broken else "") for name, reason in REASONS.items()]
+    return table(("code", "what is wrong", "what to do", "`xgw_raw`"), rows)
+
+
+def column_names() -> str:
+    """The names by which a column is known."""
+    from xgw.importer.columns import NAMES
+
+    return table(("holds", "names"), [(name, names.replace("|", ", ")) for name, names in NAMES.items()])
+
+
+def recognised_exports() -> str:
+    """The exports that are known by their columns."""
+    from xgw.importer.columns import EXPORTS
+
+    rows = [(export.name, ", ".join(export.signs), code(export.date_format)) for export in EXPORTS]
+    return table(("export", "has the columns", "dates, besides RFC 3339"), rows)
+
+
+def mapping_file() -> str:
+    """The keys of a mapping file."""
+    from xgw.importer.mapping_file import KEYS
+
+    return table(("key", "meaning"), [(code(key), text) for key, text in KEYS.items()])
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
+    "reject-codes": reject_codes,
+    "column-names": column_names,
+    "recognised-exports": recognised_exports,
+    "mapping-file": mapping_file,
     "exit-codes": exit_codes,
     "faults-by-code": faults_by_code,
     "settings": settings,

@@ -22,7 +22,7 @@ def plain_name(name: str) -> str:
     return "".join(sign for sign in unicodedata.normalize("NFKC", name).casefold() if sign.isalnum())
 
 
-_NAMES: Mapping[str, str] = {
+NAMES: Mapping[str, str] = {
     "name": "name|full name|display name|contact name|contact|nombre completo|nom complet",
     FIRST: "first name|firstname|given name|forename|first|vorname|prénom|prenom|nombre",
     LAST: "last name|lastname|surname|family name|last|nachname|nom|apellido|apellidos",
@@ -38,7 +38,7 @@ _NAMES: Mapping[str, str] = {
     "updatedAt": "updatedat|updated at|updated|last modified|last modified date|modified|date modified",
     "createdBy": "createdby|created by|created by user|owner|contact owner",
 }
-GENERAL: Mapping[str, str] = {plain_name(name): target for target, names in _NAMES.items() for name in names.split("|")}
+GENERAL: Mapping[str, str] = {plain_name(name): target for target, names in NAMES.items() for name in names.split("|")}
 """Plain name of a column -> what it holds."""
 
 _ORDINARY = (

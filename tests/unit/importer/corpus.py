@@ -62,6 +62,7 @@ READABLE = [
     Readable("header-only-no-end", b"name,email", [], told="utf-8, ',' delimiter, no line ends"),
     Readable("blank-lines-at-the-end", H + AB + b"\n\r\n\n", [A, B]),
     Readable("blank-lines-between", H + b"\nAnn,a@x.org\n\n\nBob,b@x.org\n", [A, B]),
+    Readable("blank-lines-before-a-broken-row", H + b"Bob,b@x.org\n\n\r\nAnn\n", [B, None], ((2, 5, "TOO_FEW_FIELDS"),)),
     Readable("blank-lines-before-the-header", b"\n\r\n" + H + AB, [A, B], header_line=3),
     Readable("only-blank-lines-after-the-header", H + b"\n\n\n", []),
     Readable("line-of-blanks", H + b"   \nBob,b@x.org\n", [None, B], ((1, 2, "TOO_FEW_FIELDS"),)),

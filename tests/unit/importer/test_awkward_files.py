@@ -72,6 +72,14 @@ def test_a_character_across_two_reads_is_one_character(cut: int, tmp_path: Path)
         assert source.not_utf8 is None
 
 
+@pytest.mark.parametrize("at", [(1 << 20) - 2, (1 << 20) - 1, 1 << 20])
+def test_half_a_character_at_the_border_of_two_reads_is_named_where_it_begins(at: int, tmp_path: Path) -> None:
+    path = tmp_path / "broken.csv"
+    path.write_bytes(H + b"x" * (at - len(H)) + b"\xc3x\n")
+    with open_source(str(path), spool=tmp_path) as source:
+        assert source.not_utf8 == at
+
+
 def test_a_directory_and_a_name_that_is_not_there_are_refused(tmp_path: Path) -> None:
     for name, words in (
         (str(tmp_path), "is a directory"),

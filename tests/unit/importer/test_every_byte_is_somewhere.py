@@ -21,7 +21,8 @@ from xgw.importer.sheet import Sheet, open_sheet
 from xgw.importer.source import Source, open_source
 from xgw.importer.validation import Validator
 
-CELLS = st.text(st.sampled_from("ab\",;\t|\n\r 'é€😀=\u2028x"), max_size=6)
+CELLS = st.text(st.sampled_from("ab\",;\t|\n\r 'é€😀=\u2028x\u0a0a\u0100"), max_size=6)
+"""The last two hold a line end's bytes across their border in UTF-16."""
 ROWS = st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=12)
 ENDS, SIGNS = st.sampled_from(["\n", "\r\n", "\r"]), st.sampled_from(",;\t|")
 ENCODINGS = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -92,7 +93,7 @@ def test_whatever_the_file_holds_every_byte_is_in_one_row_or_blank(soup: bytes, 
                 assert batch.line(index) == data[:offset].count(b"\n") + 1
                 assert batch.number(index) == number
                 assert (row is None) == (index in batch.broken)
-                assert row is None or len(row) == 3
+                assert row is None or (len(row) == 3 and batch.raw(index)[:1] not in (b"\r", b"\n"))
                 at = offset + length
             assert at <= batch.end.byte
         assert not data[at:].strip(b"\r\n")
