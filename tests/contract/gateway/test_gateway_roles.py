@@ -44,10 +44,8 @@ def test_a_contact_goes_in_and_comes_out_through_the_gateway(gateway: Running) -
 
 def test_a_page_holds_50_unless_asked_and_100_at_most(crm: Running) -> None:
     for number in range(103):
-        assert (
-            post(crm, "/contacts", {"name": f"N{number}", "email": f"n{number}@page.example", "type": "organization"})[0]
-            == 201
-        )
+        row = {"name": f"N{number}", "email": f"n{number}@page.example", "type": "organization"}
+        assert post(crm, "/contacts", row)[0] == 201
     for query, count, more in (("", 50, True), ("limit=1", 1, True), ("limit=100", 100, True)):
         page = crm.ask("GET", f"/contacts?type=organization&{query}".rstrip("&")).json()
         assert (len(page["items"]), page["hasMore"]) == (count, more)

@@ -44,7 +44,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, crm: Running) -> Iterator[
 
 
 def add(where: Running, tenant: str, name: str, prefix: str = "/api/v2/crm") -> str:
-    body = json.dumps({"name": f"{tenant} {name}", "email": f"{name}@{tenant}.example", "type": "organization"}).encode()
+    row = {"name": f"{tenant} {name}", "email": f"{name}@{tenant}.example", "type": "organization"}
+    body = json.dumps(row).encode()
     answer = where.ask("POST", f"{prefix}/contacts", JSON, body=body, token=bearer(tenant))
     assert answer.status == 201, answer
     return str(answer.json()["id"])
