@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from xgw.cli.contacts import arm_faults, place_of, stoppable, store_at
+from xgw.cli.contacts import Place, arm_faults, place_of, stoppable, store_at
 from xgw.cli.options import Invocation, confirm, leaf, rows_counter, show, talk
 from xgw.errors import ExitCode
 from xgw.report import Report, safe
@@ -87,6 +87,7 @@ def undo(invocation: Invocation, run: str) -> int:
         arm_faults(place)
         if place.careful:
             confirm(invocation, place.careful)
+        displaced = {loser for one in journals for loser in one.displaced()}
         for one in journals:
             if one.state.state == "undone":
                 continue
@@ -94,12 +95,12 @@ def undo(invocation: Invocation, run: str) -> int:
             with lock.held(home, name, f"undo of {name}") as stale:
                 if stale:
                     talk(invocation, safe(f"took over import {one.run.id} from {stale.who} (pid {stale.pid} is gone)"))
-                _take_back(invocation, one, place)
+                _take_back(invocation, one, place, displaced)
         show(invocation, _undo_report(journals))
     return ExitCode.OK
 
 
-def _take_back(invocation: Invocation, journal: Journal, place: Any) -> None:
+def _take_back(invocation: Invocation, journal: Journal, place: Place, displaced: set[int]) -> None:
     import asyncio
 
     from gateway_runtime.contacts.store import StoreFault
@@ -108,14 +109,16 @@ def _take_back(invocation: Invocation, journal: Journal, place: Any) -> None:
     again = f"xgw contacts undo {journal.run.family}"
     try:
         with stoppable(invocation, "finishing this batch") as stopping:
-            asyncio.run(_put_back(invocation, journal, place, stopping))
+            asyncio.run(_put_back(invocation, journal, place, displaced, stopping))
     except StoreFault as fault:
         raise fault_of(fault, "part of the import is taken back", again) from None
     except Interrupted as fault:
         raise Interrupted(fault.message, cause="Ctrl-C, or SIGTERM", fix=again) from None
 
 
-async def _put_back(invocation: Invocation, journal: Journal, place: Any, stopping: Callable[[], bool]) -> None:
+async def _put_back(
+    invocation: Invocation, journal: Journal, place: Place, displaced: set[int], stopping: Callable[[], bool]
+) -> None:
     from xgw.importer.run import Recorder
     from xgw.importer.undo import take_back
     from xgw.ledger import who
@@ -127,6 +130,7 @@ async def _put_back(invocation: Invocation, journal: Journal, place: Any, stoppi
                 store,
                 record,
                 who=who(),
+                displaced=displaced,
                 tell=lambda done, all_, rows: counter.told(done / max(all_, 1), rows, f"batch {done:,}/{all_:,}"),
                 stopping=stopping,
             )

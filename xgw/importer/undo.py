@@ -7,7 +7,7 @@ that an undo that was killed goes on where it was and does nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from gateway_runtime.contacts.model import Contact
@@ -35,10 +35,12 @@ async def take_back(
     record: Recorder,
     *,
     who: str,
+    displaced: Collection[int] = (),
     tell: Callable[[int, int, int], None] = lambda done, all, rows: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Undoes everything in the journal that is not undone yet. StoreFault, Interrupted: run it again."""
+    """Undoes everything in the journal that is not undone yet, but for rows whose place another shard took (`displaced`).
+    StoreFault, Interrupted: run it again."""
     await record(lambda journal: journal.undoing(who))
     reach("undo-recorded")
     batches = await record(lambda journal: journal.undo_numbers())
@@ -47,7 +49,7 @@ async def take_back(
         if stopping():
             raise Interrupted("stopped as asked, between two batches")
         sent = await record(lambda journal, n=n: journal.to_undo(n))  # type: ignore[misc]
-        tally = await _batch(journal, store, sent)
+        tally = await _batch(journal, store, sent, displaced)
         reach("undo-sent")
         await record(lambda journal, n=n, t=tally: journal.undone(n, t.removed, t.restored, t.left))  # type: ignore[misc]
         reach("undo-settled")
@@ -56,9 +58,10 @@ async def take_back(
     await record(lambda journal: journal.undo_ended())
 
 
-async def _batch(journal: Journal, store: Rows, sent: Sent) -> _Tally:
+async def _batch(journal: Journal, store: Rows, sent: Sent, displaced: Collection[int]) -> _Tally:
     tally = _Tally(0, 0, [])
     rows: dict[int, str | Contact] = {**sent.made, **sent.pictures}
+    rows = {row: what for row, what in rows.items() if row not in displaced}
     numbers = sorted(rows, reverse=True)
     for at in range(0, len(numbers), CHUNK):
         chunk = {row: rows[row] for row in numbers[at : at + CHUNK]}
