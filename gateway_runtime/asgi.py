@@ -17,6 +17,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from email.utils import formatdate
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gateway_runtime.errors import ClientGone, Problem
@@ -243,9 +244,13 @@ class Edge:
             await receive()
             request = Request({**scope, "method": "GET"}, receive)
             request.switch = Switch(scope, receive, send)
-            await self._http(request, send)
+            run = await self._http(request, send)
+            del request  # a socket lives for long: nothing of its handshake does
+            if run is not None:
+                await run()
 
-    async def _http(self, request: Request, send: Send) -> None:
+    async def _http(self, request: Request, send: Send) -> Callable[[], Awaitable[None]] | None:
+        """Answers a request. Of a WebSocket's handshake that is accepted: what to do next, past its end as a request."""
         run = None
         try:
             try:
@@ -262,7 +267,7 @@ class Edge:
             elif response.run is None:
                 await self._refuse(response, send)
             else:
-                run = response.run
+                run = partial(response.run, response.headers)
         except ClientGone:
             request.status = 499
         except Exception as error:  # noqa: BLE001  headers may be out: the server closes the connection when we return
@@ -271,8 +276,7 @@ class Edge:
         finally:
             for done in reversed(request.at_end):
                 done()
-        if run is not None:  # past its end as a request: what is logged and counted as one was the handshake
-            await run(response.headers)
+        return run
 
     async def _deliver(self, request: Request, response: Response, send: Send, joins: bool) -> None:
         headers, body = response.headers, response.body

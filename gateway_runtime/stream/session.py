@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -88,7 +87,7 @@ class Outbox:
     __slots__ = ("_limit", "_packets", "_size", "_waiting", "overflow", "owner")
 
     def __init__(self, limit: int) -> None:
-        self._packets: deque[Any] = deque()
+        self._packets: list[Any] = []
         self._size = 0
         self._limit = limit
         self._waiting: asyncio.Future[None] | None = None
@@ -133,7 +132,7 @@ class Outbox:
     def get_nowait(self) -> Any:
         if not self._packets:
             raise asyncio.QueueEmpty
-        packet = self._packets.popleft()
+        packet = self._packets.pop(0)
         self._size -= _size(packet)
         return packet
 

@@ -156,6 +156,7 @@ class Stream:
         async def run(headers: Headers) -> None:
             async def accept() -> Any:
                 await switch.send({"type": "websocket.accept", "headers": headers})
+                switch.scope.clear()
                 return line
 
             async def send(_message: Any) -> None:
@@ -399,6 +400,7 @@ class Stream:
             "Sockets, not yet let in ones included.",
             read=lambda: [((), len(self._sessions))],
         )
+        metrics.gauge("gateway_tasks", "Tasks under way.", read=lambda: [((), len(asyncio.all_tasks()))])
         metrics.gauge(
             "gateway_stream_degraded",
             "1 while sockets are counted by this instance alone because Redis is away.",

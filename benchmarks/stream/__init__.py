@@ -1,0 +1,1 @@
+"""The real-time stream beside Socket.IO's own server."""
