@@ -22,6 +22,8 @@ STREAM_IDLE_SECONDS = 60.0
 STREAMS = (b"text/event-stream", b"application/x-ndjson")
 """Media types that have no end by design: after the head, the deadline counts from piece to piece."""
 
+NO_DEADLINE = Deadline(math.inf, math.inf)
+
 Watcher = Callable[[Connection], None]
 
 
@@ -114,29 +116,57 @@ class Answer:
 
 
 class Expiry:
-    """Breaks an exchange off when its time is over: at the deadline, or for a stream after `idle` seconds of silence."""
+    """Breaks an exchange off when its time is over: at the deadline, or for a stream after `idle` seconds of silence.
 
-    __slots__ = ("_connection", "_deadline", "_handle", "_idle", "_loop")
+    One per connection. Its timer outlives the exchange it was set for and is set anew only when it would come too late:
+    when it comes too early it sets itself again, so that a busy connection has one timer in 30 s and not one per request.
+    """
 
-    def __init__(self, connection: Connection, deadline: Deadline, idle: float) -> None:
+    __slots__ = ("_connection", "_deadline", "_due", "_handle", "_idle", "_loop", "_streams")
+
+    def __init__(self, connection: Connection, idle: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._connection = connection
-        self._deadline = deadline
+        self._deadline = NO_DEADLINE
         self._idle = idle
+        self._due = math.inf
+        self._streams = False
         self._handle: asyncio.TimerHandle | None = None
-        if deadline.at < math.inf:
-            self._handle = self._loop.call_at(deadline.at, self._over)
+
+    def begin(self, deadline: Deadline) -> None:
+        """An exchange starts that may take so long."""
+        self._deadline, self._streams = deadline, False
+        self._ring(deadline.at)
 
     def stream(self) -> None:
         """The head of a stream has come: from now on silence counts, not the total."""
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = self._loop.call_later(self._idle, self._silent)
+        if self._due < math.inf:
+            self._streams = True
+            self._ring(self._loop.time() + self._idle)
 
-    def cancel(self) -> None:
+    def end(self) -> None:
         """The exchange has ended."""
-        if self._handle is not None:
+        self._due = math.inf
+        if self._handle is not None and not self._connection.open:
             self._handle.cancel()
+            self._handle = None
+
+    def _ring(self, due: float) -> None:
+        self._due = due
+        if due < math.inf and (self._handle is None or self._handle.when() > due):
+            if self._handle is not None:
+                self._handle.cancel()
+            self._handle = self._loop.call_at(due, self._rung)
+
+    def _rung(self) -> None:
+        self._handle = None
+        if self._loop.time() < self._due:
+            if self._due < math.inf:
+                self._ring(self._due)
+        elif self._streams:
+            self._silent()
+        else:
+            self._over()
 
     def _over(self) -> None:
         connection = self._connection
@@ -155,7 +185,7 @@ class Expiry:
         if due <= now:
             self._connection.break_off(Expired("upstream", "a stream fell silent"))
         else:
-            self._handle = self._loop.call_at(due, self._silent)
+            self._ring(due)
 
 
 class Client:
@@ -203,11 +233,14 @@ class Client:
         pool = self._pool
         connection = pool.kept(idle) or await self._connect(deadline)
         now = loop.time()
-        expiry = Expiry(connection, deadline, self._stream_idle)
+        expiry = connection.expiry
+        if expiry is None:
+            expiry = connection.expiry = Expiry(connection, self._stream_idle)
+        expiry.begin(deadline)
         pump: asyncio.Task[None] | None = None
 
         def finish(connection: Connection) -> None:
-            expiry.cancel()
+            expiry.end()
             if pump is not None and not pump.done():
                 pump.cancel()
                 connection.close()

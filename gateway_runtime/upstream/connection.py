@@ -10,10 +10,14 @@ chunked, a switch of protocols nobody asked for, a body cut short.
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import httptools
 
 from gateway_runtime.errors import Problem
+
+if TYPE_CHECKING:
+    from gateway_runtime.upstream.client import Expiry
 
 HEAD_LIMIT = 64 * 1024
 FIELD_LIMIT = 200
@@ -44,11 +48,17 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.paused = False
         """Whether the client takes the answer slower than it comes."""
+        self.expiry: Expiry | None = None
+        """What bounds its exchanges in time."""
+        self._clean = False
         self._begin(b"")
         self._asked = False
 
     def _begin(self, method: bytes) -> None:
-        self._parser = httptools.HttpResponseParser(self)
+        if not self._clean:
+            self._parser = httptools.HttpResponseParser(self)
+        self._clean = False
+        """Whether the parser stands behind a whole answer, as it saw it, and can read another."""
         self._bodiless = method == b"HEAD"
         self._asked = True
         self._bytes = self._head_bytes = self._interim = self._body_bytes = 0
@@ -254,4 +264,5 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self.head and not self._until_close and self.fault is None:
+            self._clean = not self.whole and self.reusable
             self.whole = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from functools import lru_cache
 
 from gateway_runtime.asgi import Headers, Request, Response
 from gateway_runtime.errors import ClientGone, Problem
@@ -106,10 +107,11 @@ class Forward:
     def _answer_fields(self, headers: Headers) -> list[tuple[bytes, bytes]]:
         listed = _listed(headers)
         kept = []
-        for name, value in headers:
-            if name in ANSWER_DROPPED or name in listed or name.startswith(b"access-control-"):
+        for item in headers:
+            name = item[0]
+            if _ends_here(name) or name in listed:
                 continue
-            kept.append((name, self._outside(value)) if name == b"location" else (name, value))
+            kept.append((name, self._outside(item[1])) if name == b"location" else item)
         return kept
 
     def _outside(self, location: bytes) -> bytes:
@@ -142,6 +144,8 @@ class Watch:
         self._connection = connection
         if self._gone:  # while it was being tried again
             connection.break_off(ClientGone())
+        elif self._request.on_leave is not None:  # our own server tells by itself
+            self._request.on_leave(self._left)
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._listen)
 
@@ -165,6 +169,9 @@ class Watch:
 
     async def _wait(self) -> None:
         await self._request.disconnected()
+        self._left()
+
+    def _left(self) -> None:
         self._gone = True
         if self._connection is not None:
             self._connection.break_off(ClientGone())
@@ -172,14 +179,12 @@ class Watch:
 
 def _request_fields(request: Request) -> list[bytes]:
     """The fields of the request as they go on, with the gateway's own in place of what the client may not say."""
-    listed = _listed(request.headers)
-    fields, via = [], []
+    listed = _listed(request.headers) if request.joined(b"connection") is not None else ()
+    fields = []
     for name, value in request.headers:
-        dashed = name.replace(b"_", b"-")
-        if name == b"via":
-            via.append(value)
-        elif not (dashed in REWRITTEN or dashed.startswith(b"x-forwarded-") or name in listed):
-            fields.append(name + b": " + value + b"\r\n")
+        lead = _lead(name)
+        if lead and name not in listed:
+            fields.append(lead + value + b"\r\n")
     own = (
         f"x-request-id: {request.id}\r\n"
         f"traceparent: 00-{request.trace}-{random.getrandbits(64) or 1:016x}-{request.trace_flags}\r\n"
@@ -189,8 +194,22 @@ def _request_fields(request: Request) -> list[bytes]:
     state = request.header(b"tracestate")
     if state and request.trace.encode("ascii") in (request.header(b"traceparent") or b""):
         fields.append(b"tracestate: " + state + b"\r\n")
-    fields.append(b"via: " + b", ".join([*via, NAME]) + b"\r\n")
+    via = request.joined(b"via")
+    fields.append(b"via: " + (NAME if via is None else via + b", " + NAME) + b"\r\n")
     return fields
+
+
+@lru_cache(maxsize=512)
+def _lead(name: bytes) -> bytes:
+    """What stands in front of a request field's value when it goes on; empty when it does not."""
+    dashed = name.replace(b"_", b"-")
+    return b"" if dashed in REWRITTEN or dashed.startswith(b"x-forwarded-") else name + b": "
+
+
+@lru_cache(maxsize=512)
+def _ends_here(name: bytes) -> bool:
+    """Whether a field of an answer goes no further."""
+    return name in ANSWER_DROPPED or name.startswith(b"access-control-")
 
 
 def _listed(headers: Headers) -> frozenset[bytes]:

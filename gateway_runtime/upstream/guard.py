@@ -83,7 +83,9 @@ class Upstream:
         loop = asyncio.get_running_loop()
         if deadline.left(loop.time()) <= 0:
             raise Expired("caller", "used up before the upstream was asked")
-        permit = await self._admit(deadline, loop.time())
+        permit = self._permit()
+        if not self.bulkhead.enter():
+            permit = await self._wait(permit, deadline, loop.time())
         began = loop.time()
         try:
             answer = await self._tries(ask, deadline, watch)
@@ -103,10 +105,7 @@ class Upstream:
             answer.ended = lambda connection: self._ended(permit, deadline, headed, connection)
         return answer
 
-    async def _admit(self, deadline: Deadline, now: float) -> int:
-        permit = self._permit()
-        if self.bulkhead.enter():
-            return permit
+    async def _wait(self, permit: int, deadline: Deadline, now: float) -> int:
         try:
             await self.bulkhead.wait(deadline.left(now))
         except BaseException as fault:
