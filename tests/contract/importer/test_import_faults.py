@@ -1,0 +1,224 @@
+"""Imports whose store fails them: nothing is lost, nothing is doubled, and what stops says how to go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.helpers.firestore_emulator import EMULATOR, emulator
+from tests.helpers.firestore_faults import Fault, FirestoreFaultProxy
+from tests.helpers.import_stage import Desk, expected, leads
+from xgw.errors import ExitCode
+
+ROWS = 1500
+TEXT = leads(ROWS)
+CUSTOM = ("--unmapped", "custom", "--batch-size", "100")
+Status = grpc.StatusCode
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[FirestoreFaultProxy]:
+    with FirestoreFaultProxy(emulator().host) as made:
+        yield made
+
+
+@pytest.fixture
+def behind(proxy: FirestoreFaultProxy, tmp_path: Path) -> Iterator[Desk]:
+    """A Firestore behind the proxy. What is read back does not pass the proxy's faults: they are over by then."""
+    yield Desk(tmp_path, f"firestore://{emulator().project()}", {EMULATOR: proxy.host})
+    proxy.plan.clear()
+
+
+def whole(desk: Desk, books: dict[str, int]) -> None:
+    """Exactly the right rows, and books that say so."""
+    stored = desk.stored()
+    assert {c.email.casefold(): (c.name, c.custom_fields["company"]) for c in stored.values()} == expected(TEXT)
+    assert books["created"] == len(stored)
+    assert books["read"] == ROWS
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param([Fault("lose", on="BatchWrite", times=4, skip=1)], id="lost answers"),
+        pytest.param([Fault("lose", on="BatchWrite", times=3, skip=2, status=Status.ABORTED)], id="lost and aborted"),
+        pytest.param([Fault("refuse", on="BatchWrite", times=4, status=Status.RESOURCE_EXHAUSTED)], id="exhausted"),
+        pytest.param([Fault("refuse", on="", times=4, skip=3, status=Status.ABORTED)], id="aborted"),
+        pytest.param([Fault("rows", on="BatchWrite", times=6, status=Status.ABORTED, every=7)], id="some rows aborted"),
+    ],
+)
+def test_a_store_that_falters_loses_and_doubles_nothing(
+    behind: Desk, proxy: FirestoreFaultProxy, faults: list[Fault]
+) -> None:
+    name, before = behind.file(TEXT), sum(proxy.struck.values())
+    proxy.plan = faults
+    books = behind.brought(name, *CUSTOM, code=7)
+    assert sum(proxy.struck.values()) > before
+    proxy.plan = []
+    whole(behind, books)
+
+
+def test_answers_that_stay_lost_stop_it_and_a_resumed_run_finds_its_own_rows(
+    behind: Desk, proxy: FirestoreFaultProxy
+) -> None:
+    name = behind.file(TEXT)
+    proxy.plan = [Fault("lose", on="BatchWrite", times=-1, skip=3)]
+    done = behind.here("import", name, *CUSTOM)
+    done.assert_told(ExitCode.UNREACHABLE, "the store does not answer", "are left", "--resume")
+    proxy.plan = []
+    assert behind.stored()
+    whole(behind, behind.brought(name, *CUSTOM, "--resume", code=7))
+
+
+def test_a_permission_that_is_denied_stops_it_at_once(behind: Desk, proxy: FirestoreFaultProxy) -> None:
+    name = behind.file(TEXT)
+    proxy.plan = [Fault("refuse", on="BatchWrite", times=-1, skip=2, status=Status.PERMISSION_DENIED)]
+    before = proxy.calls["BatchWrite"]
+    done = behind.here("import", name, *CUSTOM)
+    done.assert_told(ExitCode.NOT_SIGNED_IN, "refuses to be written to", "rows are settled", "are left", "--resume")
+    assert proxy.calls["BatchWrite"] - before <= 2 + 4, "nothing is sent after the refusal but what was on its way"
+    proxy.plan = []
+    whole(behind, behind.brought(name, *CUSTOM, "--resume", code=7))
+
+
+def test_a_full_disk_stops_it_and_room_lets_it_go_on(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, f"sqlite://{tmp_path}/contacts.db")
+    desk.brought(desk.file("name,email\nA,a@x.com\n"))
+    name = desk.file(TEXT)
+    limit = (tmp_path / "contacts.db").stat().st_size + 150_000
+    with desk.popen("import", name, *CUSTOM, preexec_fn=lambda: _limited(limit)) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert out == ""
+    assert "--resume" in err, err
+    assert "Traceback" not in err
+    found = desk.brought(name, *CUSTOM, "--resume", code=7)
+    assert found["created"] == len(desk.stored()) - 1
+    assert {c.email.casefold() for c in desk.stored().values()} == {*expected(TEXT), "a@x.com"}
+
+
+def _limited(size: int) -> None:
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_store_that_somebody_holds_is_said_to_be_held(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, f"sqlite://{tmp_path}/contacts.db")
+    desk.brought(desk.file("name,email\nA,a@x.com\n"))
+    name = desk.file(TEXT)
+    other = sqlite3.connect(tmp_path / "contacts.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    desk.here("import", name, *CUSTOM).assert_told(ExitCode.CONFLICT, "somebody else holds the store", "1,500 are left")
+    other.execute("ROLLBACK")
+    other.close()
+    assert desk.brought(name, *CUSTOM, "--resume", code=7)["read"] == ROWS
+
+
+def test_a_store_that_may_not_be_written_to_is_said_so(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    desk = Desk(tmp_path, f"sqlite://{tmp_path}/contacts.db")
+    desk.brought(desk.file("name,email\nA,a@x.com\n"))
+    (tmp_path / "contacts.db").chmod(0o400)
+    done = desk.here("import", desk.file(TEXT), *CUSTOM)
+    done.assert_told(ExitCode.NOT_SIGNED_IN, "refuses to be written to")
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_stops_between_batches_and_says_how_to_go_on(tmp_path: Path, sign: signal.Signals) -> None:
+    desk = Desk(tmp_path, f"sqlite://{tmp_path}/contacts.db")
+    text = leads(20_000)
+    name = desk.file(text)
+    with desk.popen("import", name, "--batch-size", "20") as process:
+        _until_journal(desk, 2)
+        process.send_signal(sign)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED, err
+    assert out == ""
+    assert "--resume" in err
+    assert "are left" in err
+    state = desk.data("imports")[0]["shards"][0]
+    assert state["state"] == "open"
+    assert 0 < state["books"]["read"] < 20_000
+    assert state["books"]["read"] % 20 == 0
+    assert desk.brought(name, "--batch-size", "20", "--resume", code=7)["read"] == 20_000
+    assert {c.email.casefold(): c.name for c in desk.stored().values()} == {
+        e: n for e, (n, _) in expected(text).items()
+    }
+
+
+def _until_journal(desk: Desk, batches: int) -> None:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        for path in (desk.home / "imports").glob("*.db"):
+            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as found:
+                if found.execute("SELECT count(*) FROM batch WHERE settled").fetchone()[0] >= batches:
+                    return
+            found.close()
+        time.sleep(0.02)
+    raise AssertionError("nothing was recorded")
+
+
+def test_nothing_in_a_file_reaches_the_terminal_unescaped(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, f"sqlite://{tmp_path}/contacts.db")
+    evil = "\x1b]0;owned\x07\x1b[2J\u202e\u200b\x9b"
+    signs = set("\x1b\x07\u202e\u200b\x9b")
+    text = f'name,email,"co l"\nAnn,a@x.com,b\nB{evil},b@x.com,c\nC,{evil}@x,d\n"D",{evil},{evil}\n'
+    name = desk.file(text, "leads.csv")
+    for words in (("--dry-run",), ("--dry-run", "-o", "json"), (), ("--resume",), ("-o", "md", "--unmapped", "custom")):
+        done = desk.here("import", name, *words)
+        assert done.code == 7
+        assert not set(done.out + done.err) & signs, words
+    for words in (("imports",), ("imports", "-o", "json"), ("imports", desk.data("imports")[0]["run"])):
+        assert not set(desk.here(*words).out) & signs
+    refused = desk.here("import", desk.file(f"a{evil},b{evil}\n1,2\n"), "--restart")
+    assert refused.code == ExitCode.USAGE
+    assert not set(refused.err) & signs
+
+
+def test_a_journals_listing_holds_nothing_of_a_contact(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, f"sqlite://{tmp_path}/contacts.db")
+    desk.brought(desk.file("name,email\nSecretname,secret@example.com\nSecretname,secret at example\n"), code=7)
+    run = desk.data("imports")[0]["run"]
+    for words in (("imports",), ("imports", "-o", "json"), ("imports", run), ("imports", run, "-o", "json")):
+        assert "ecret" not in desk.here(*words).out
+    assert "ecret" not in desk.here("undo", run).out
+    assert (desk.home / "imports" / f"{run}.db").stat().st_mode & 0o077 == 0
+
+
+def test_standard_input_is_imported_and_resumed_like_a_file(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, f"sqlite://{tmp_path}/contacts.db")
+    killed = desk.run("import", "-", *CUSTOM, "-q", fault="batch-sent#4:crash", stdin=TEXT)
+    assert killed.code == -signal.SIGKILL
+    other = desk.run("import", "-", *CUSTOM, "-q", "--resume", stdin=TEXT + "X,x@x.com,,\n")
+    other.assert_told(ExitCode.CONFLICT, "the file changed")
+    done = desk.run("import", "-", *CUSTOM, "--resume", stdin=TEXT)
+    assert done.code == 7, done
+    assert {c.email.casefold(): (c.name, c.custom_fields["company"]) for c in desk.stored().values()} == expected(TEXT)
+
+
+def test_two_imports_of_one_file_at_once_double_nothing(tmp_path: Path) -> None:
+    first = Desk(tmp_path / "one", f"sqlite://{tmp_path}/contacts.db")
+    second = Desk(tmp_path / "two", f"sqlite://{tmp_path}/contacts.db")
+    processes = [desk.popen("import", desk.file(TEXT), *CUSTOM, "-o", "json") for desk in (first, second)]
+    for process in processes:
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 7, err
+    books = [desk.data("imports")[0]["books"] for desk in (first, second)]
+    assert sum(one["created"] for one in books) == len(first.stored()) == len(expected(TEXT))
+    assert all(one["balanced"] for one in books)
+
+
+def test_without_a_tenant_nothing_is_done(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, f"sqlite://{tmp_path}/contacts.db", tenant="")
+    desk.here("import", desk.file(TEXT)).assert_told(ExitCode.USAGE, "whose contacts?", "--tenant")
+    assert not (tmp_path / "contacts.db").exists()
