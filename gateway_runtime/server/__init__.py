@@ -13,4 +13,5 @@ application is here. One file per subject:
     front       what the connections of a process share
     sweep       the one timer behind all deadlines
     run         uvicorn with this edge
+    websocket   what a connection becomes that asked for it; not imported before
 """

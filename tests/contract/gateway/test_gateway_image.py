@@ -28,7 +28,15 @@ INSTRUCTIONS = [
 ]
 STAGES = [number for number, (word, _) in enumerate(INSTRUCTIONS) if word == "FROM"]
 LAST = INSTRUCTIONS[STAGES[-1] :]
-PROVIDES = {"backports": "backports.zstd", "compression": "", "google": "google-cloud-firestore", "grpc": ""}
+PROVIDES = {
+    "backports": "backports.zstd",
+    "compression": "",
+    "google": "google-cloud-firestore",
+    "grpc": "",
+    "email_validator": "email-validator",
+    "engineio": "python-engineio",
+    "socketio": "python-socketio",
+}
 """Modules that are not named as what brings them: `compression` is the standard library's, from 3.14 on; `grpc` comes with
 google-cloud-firestore, whose errors it raises."""
 
