@@ -168,7 +168,14 @@ def _check(name: str, made: FieldMap) -> Check:
         return _count(name)
     if name in ("createdAt", "updatedAt"):
         return _moment(name, made.date_format)
-    return CHECKS[name]
+    return _address if name == "email" else CHECKS[name]
+
+
+def _address(cell: str) -> str:
+    """Without an @ it is no address: the most usual mistake need not go the long way, which costs 80 microseconds."""
+    if "@" not in cell and cell.strip():
+        raise InvalidContact("email", "NOT_AN_ADDRESS", "must be an e-mail address")
+    return str(CHECKS["email"](cell))
 
 
 def _word(name: str, words: Sequence[str], table: Mapping[str, str]) -> Check:

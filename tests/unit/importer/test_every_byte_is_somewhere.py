@@ -161,3 +161,13 @@ def test_escaped_bytes_come_back_exactly_on_one_printable_line(raw: bytes, name:
     text = escaped(raw, code)
     assert text.isprintable()
     assert original("raw:" + text, code) == raw
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_line_end_across_two_characters_of_utf16_is_none(encoding: str) -> None:
+    rows = [["\u0a0a\u0100", "\u0100\u0a0a\u0100\u0a0a", str(n)] for n in range(20)]
+    data = "".join(f"{','.join(row)}\n" for row in [["name", "email", "status"], *rows]).encode(encoding)
+    for block in range(2, 60, 2):
+        reading.BLOCK = block
+        with opened(data, encoding) as (source, sheet):
+            assert [row for batch in batches(source, sheet) for row in batch.rows] == rows
