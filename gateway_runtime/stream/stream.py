@@ -15,17 +15,16 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from gateway_runtime.asgi import Headers, Request, Response
-from gateway_runtime.errors import ClientGone, Problem
-from gateway_runtime.server.websocket_name import WIRE
+from gateway_runtime.asgi import Request, Response
+from gateway_runtime.errors import Problem
 from gateway_runtime.stream import handshake
 from gateway_runtime.stream import reasons as why
 from gateway_runtime.stream.admission import Admission
 from gateway_runtime.stream.leases import Leases
 from gateway_runtime.stream.news import News
-from gateway_runtime.stream.packets import payload
 from gateway_runtime.stream.rooms import answer_to, room_key
-from gateway_runtime.stream.session import NEVER, Reader, Session
+from gateway_runtime.stream.session import NEVER, Session
+from gateway_runtime.stream.transports import Transports
 
 if TYPE_CHECKING:
     from gateway_runtime.auth.verifier import Verifier
@@ -43,8 +42,6 @@ DRAIN_SECONDS = 2.0
 WAITING = 1000
 """Sessions that have not been let in yet; more get 503."""
 AGE_SPREAD = 0.05
-CLOSE = b"1"
-"""Engine.IO's packet, as the answer to a poll."""
 
 
 class Stream:
@@ -65,6 +62,7 @@ class Stream:
         )
         self._admission = Admission(verifier, self._leases)
         self._news = News(shared, self._deliver)
+        self._transports = Transports(settings, self.fail, self._cut)
         self._server: Server | None = None
         self._loading: asyncio.Task[Server] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -123,12 +121,12 @@ class Stream:
         if session is None:
             raise handshake.unknown_session()
         if request.switch is not None:
-            return self._websocket(server, request, session, wish)
+            return self._transports.websocket(server, request, session, wish)
         if session.line is not None:
             raise handshake.unknown_session()
         if request.method == "POST":
-            return await self._post(server, request, session, wish)
-        return await self._poll(server, request, session, wish)
+            return await self._transports.post(server, request, session, wish)
+        return await self._transports.poll(server, request, session, wish)
 
     def _may_begin(self) -> None:
         if self._draining or len(self._sessions) - self._leases.open >= WAITING:
@@ -143,111 +141,6 @@ class Stream:
             deadline=settings.ws_connect_timeout,
             rate=settings.ws_message_rate,
         )
-
-    def _websocket(self, server: Server, request: Request, session: Session, wish: handshake.Wish) -> Response:
-        switch = request.switch
-        assert switch is not None
-        if session.line is not None or session.upgrading or session.closing is not None:
-            raise handshake.unknown_session()
-        session.upgrading = bool(wish.sid)
-        line = switch.scope["extensions"][WIRE]
-        settings = self._settings
-
-        async def run(headers: Headers) -> None:
-            async def accept() -> Any:
-                await switch.send({"type": "websocket.accept", "headers": headers})
-                switch.scope.clear()
-                return line
-
-            async def send(_message: Any) -> None:
-                """What the library would say, everything of which has been said."""
-
-            reader = Reader(
-                switch.receive, session, self.fail, limit=settings.ws_message_bytes, rate=settings.ws_message_rate
-            )
-            scope, first = server.request("GET", wish.query, b"", session=session, reader=reader, accept=accept)
-
-            async def receive() -> Any:
-                return first
-
-            try:
-                await server.handle_request(scope, receive, send)
-            except OSError:  # the client went before it could be accepted
-                pass
-            finally:
-                session.upgrading = False
-                line.end(1000, "")
-                if not wish.sid:
-                    await server.finish(session)
-
-        response = Response(101)
-        response.run = run
-        return response
-
-    async def _poll(self, server: Server, request: Request, session: Session, wish: handshake.Wish) -> Response:
-        if session.polling:
-            self.fail(session, why.BAD_MESSAGE)
-            raise Problem("BAD_REQUEST", "There is a poll under way")
-        if session.closing is not None and session.outbox.empty:
-            await self._cut(session)
-            return _polled(CLOSE)
-        session.polling = True
-        asked = asyncio.ensure_future(self._ask(server, "GET", b"", session, wish))
-        gone = asyncio.ensure_future(request.disconnected())
-        try:
-            await asyncio.wait((asked, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not asked.done():  # a browser whose poll breaks off begins a new session
-                self.fail(session, why.GONE)
-                session.cut_at = 0
-                raise ClientGone
-            answer = asked.result()
-            if answer.body == CLOSE:
-                await self._cut(session)
-            return answer
-        finally:
-            session.polling, session.polled_at = False, time.monotonic()
-            for task in (asked, gone):
-                task.cancel()
-            await asyncio.gather(asked, gone, return_exceptions=True)
-
-    async def _post(self, server: Server, request: Request, session: Session, wish: handshake.Wish) -> Response:
-        if session.posting:
-            self.fail(session, why.BAD_MESSAGE)
-            raise Problem("BAD_REQUEST", "There is a POST under way")
-        session.posting = True
-        try:
-            body = b""
-            async for piece in request.stream():
-                body += piece
-                if len(body) > self._settings.ws_message_bytes:
-                    self.fail(session, why.TOO_LARGE)
-                    raise Problem("PAYLOAD_TOO_LARGE", f"A message may hold {self._settings.ws_message_bytes} bytes")
-            packets = payload(body)
-            if packets is None:
-                self.fail(session, why.BAD_MESSAGE)
-                raise Problem("BAD_REQUEST", "The packets are not well formed, or not allowed")
-            if not session.may_send(self._settings.ws_message_rate, len(packets)):
-                self.fail(session, why.TOO_MANY)
-                raise Problem("RATE_LIMITED")
-            return await self._ask(server, "POST", body, session, wish)
-        finally:
-            session.posting, session.polled_at = False, time.monotonic()
-
-    async def _ask(self, server: Server, method: str, body: bytes, session: Session, wish: handshake.Wish) -> Response:
-        """The library's answer to a request of a polling client."""
-        said: dict[str, Any] = {}
-        scope, first = server.request(method, wish.query, body, session=session)
-
-        async def receive() -> Any:
-            return first
-
-        async def send(message: Any) -> None:
-            said.update(message)
-
-        await server.handle_request(scope, receive, send)
-        if said["status"] != 200:
-            raise handshake.unknown_session()
-        return _polled(said["body"])
 
     async def _loaded(self) -> Server:
         """Imports Socket.IO, once, in a thread: everybody else is served meanwhile."""
@@ -406,8 +299,3 @@ class Stream:
             "1 while sockets are counted by this instance alone because Redis is away.",
             read=lambda: [((), float(leases.mode == "degraded"))],
         )
-
-
-def _polled(body: bytes) -> Response:
-    fields = [(b"content-type", b"text/plain; charset=UTF-8"), (b"cache-control", b"no-store")]
-    return Response(200, fields, body)
