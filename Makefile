@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.xgw-ready
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test unit bench lint types format clean
+.PHONY: demo test unit soak bench lint types format clean
 
 demo: $(READY)
 	@$(BIN)/xgw demo
@@ -15,6 +15,10 @@ test: $(READY)
 
 unit: $(READY)
 	@$(BIN)/python -m pytest tests/unit
+
+# Not part of `make test`: an hour. SOAK="tenants --requests 100000" takes a part of it.
+soak: $(READY)
+	@$(BIN)/python -m tests.soak $(SOAK)
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
