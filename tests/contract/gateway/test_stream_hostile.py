@@ -191,6 +191,19 @@ def test_a_flood_does_not_hold_up_its_neighbour(gateway: Running, neighbour: Raw
     counted(gateway, 1)
 
 
+def test_who_sends_too_much_is_told_so_and_closed(gateway: Running, neighbour: Raw) -> None:
+    with raw(gateway) as found:
+        found.connect()
+        found.wire.sendall(masked(b'42["keepalive"]') * 400)
+        said = json.loads(found.text().removeprefix("42"))
+        assert (said[0], said[1]["code"], said[1]["reconnect"]) == ("closing", "MESSAGE_RATE_EXCEEDED", False)
+        assert found.text() == "41"
+        assert found.end() in (4429, 0)
+    with Polling(gateway) as client:
+        client.connect()
+        assert 429 in [client.post("\x1e".join(["3"] * 16)).status_code for _ in range(40)]
+
+
 def test_a_poll_of_300_000_packets_ends_that_session(gateway: Running, neighbour: Raw) -> None:
     with Polling(gateway) as client:
         client.connect()
