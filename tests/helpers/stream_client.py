@@ -46,7 +46,8 @@ def counted(gateway: Running, wanted: int, seconds: float = 15) -> None:
     try:
         until(lambda: stated(gateway)["connections"] == wanted, seconds)
     except AssertionError as fault:
-        raise AssertionError("\n".join([f"{stated(gateway)}", *[line for line in gateway.lines() if "/health" not in line][-40:]])) from fault
+        told = [line for line in gateway.lines() if "/health" not in line][-40:]
+        raise AssertionError("\n".join([f"{stated(gateway)}", *told])) from fault
 
 
 class Refused(Exception):
