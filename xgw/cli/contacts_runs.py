@@ -38,11 +38,8 @@ def imports(invocation: Invocation, run: str) -> int:
         with ExitStack() as stack:
             journals = [stack.enter_context(closing(one)) for one in runs.of_name(home, run)]
             return _one(invocation, journals)
-    families: dict[str, list[str]] = {}
-    for one in runs.everyone(home):
-        families.setdefault(one.run.family, []).append(one.run.id)
     groups = []
-    for family in families:
+    for family in dict.fromkeys(run.family for run, _, _ in runs.glances(home)):
         with ExitStack() as stack:
             journals = [stack.enter_context(closing(one)) for one in runs.of_name(home, family)]
             groups.append(([described(one, one.counts()) for one in journals], books.merged(journals)["counts"]))

@@ -14,8 +14,8 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -377,6 +377,13 @@ def opened(path: Path) -> Journal:
     return Journal(path, database, Run(**body))
 
 
+def glanced(path: Path) -> tuple[Run, State]:
+    """What a journal is about, without taking hold of it: there may be many."""
+    with _as_fault(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        body, *state = database.execute("SELECT body, state, ended, note FROM run").fetchone()
+        return Run(**json.loads(body)), State(*state)
+
+
 def pictured(contact: Contact) -> str:
     """A contact as text; its version is the store's and not kept."""
     found = {f.name: getattr(contact, f.name) for f in fields(contact) if f.name not in ("version", "custom_fields")}
@@ -410,11 +417,6 @@ def _decisive(run: Run) -> dict[str, Any]:
         json.dumps({**run.options, "batch_size": run.batch_size, "tenant": run.tenant, "store": run.store})
     )
     return dict(told)
-
-
-def anew(run: Run, **values: Any) -> Run:
-    """The run with other values."""
-    return replace(run, **values)
 
 
 def _connected(path: Path) -> sqlite3.Connection:

@@ -8,13 +8,13 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from xgw.errors import NotFound, XgwError
 from xgw.importer import journal as journals
-from xgw.importer.journal import Journal, Run
+from xgw.importer.journal import Journal, Run, State
 
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 _DIGITS = 10
@@ -43,39 +43,31 @@ def derived(run: Run, execution: str) -> str:
     return "".join(_LETTERS[byte % len(_LETTERS)] for byte in digest)
 
 
-def everyone(home: Path) -> Iterator[Journal]:
-    """Every journal that can be read, the newest first; each is closed when the next one is asked for."""
+def glances(home: Path) -> list[tuple[Run, State, Path]]:
+    """Every journal that can be read, the newest first."""
     found = []
     for path in folder(home).glob("*.db"):
         try:
-            with closing(journals.opened(path)) as one:
-                found.append((one.run.at, one.run.id, path))
+            found.append((*journals.glanced(path), path))
         except XgwError:
             continue
-    for _, _, path in sorted(found, reverse=True):
-        with closing(journals.opened(path)) as one:
-            yield one
+    return sorted(found, key=lambda one: (one[0].at, one[0].id), reverse=True)
 
 
 def of_name(home: Path, name: str) -> list[Journal]:
     """The journals of an import: one, or one a shard. NotFound."""
-    known: dict[str, list[Path]] = {}
-    for one in everyone(home):
-        known.setdefault(one.run.family, []).append(one.path)
-        if one.run.id != one.run.family:
-            known.setdefault(one.run.id, []).append(one.path)
-    if name not in known:
+    all_ = glances(home)
+    found = [(run.shard, path) for run, _, path in all_ if name in (run.family, run.id)]
+    if not found:
         raise NotFound(
-            f"there is no import {name[:40]!r}", cause=f"{len(known)} are recorded here", fix="xgw contacts imports"
+            f"there is no import {name[:40]!r}", cause=f"{len(all_)} are recorded here", fix="xgw contacts imports"
         )
-    return sorted((journals.opened(path) for path in known[name]), key=lambda one: one.run.shard)
+    return [journals.opened(path) for _, path in sorted(found)]
 
 
 def same_again(home: Path, wished: Run, *, state: str) -> Journal | None:
-    """The newest run in that state ("open", "done") of this file (by its bytes or its name) into this store. An open run that
-    nobody is to go on with has been given up."""
-    for one in everyone(home):
-        run = one.run
+    """The newest run in that state ("open", "done") of this file (by its bytes or its name) into this store."""
+    for run, stands, path in glances(home):
         place = (run.tenant, run.store, run.shard, run.shards) == (
             wished.tenant,
             wished.store,
@@ -83,8 +75,8 @@ def same_again(home: Path, wished: Run, *, state: str) -> Journal | None:
             wished.shards,
         )
         same = run.sha256 == wished.sha256 or (run.file == wished.file and state == "open")
-        if place and same and one.state.state == state:
-            return journals.opened(one.path)
+        if place and same and stands.state == state:
+            return journals.opened(path)
     return None
 
 
@@ -106,12 +98,11 @@ def begin(home: Path, wished: Run, environ: Mapping[str, str]) -> Journal:
 def _joined(home: Path, wished: Run) -> str:
     """The oldest import of the same file, store and options that lacks this shard."""
     families: dict[str, set[int]] = {}
-    for one in everyone(home):
-        run = one.run
+    for run, stands, _ in glances(home):
         alike = replace(run, id="", family="", shard=0, at="", made=0, who="") == replace(
             wished, id="", family="", shard=0, at="", made=0, who=""
         )
-        if alike and one.state.state != "undone":
+        if alike and stands.state != "undone":
             families.setdefault(run.family, set()).add(run.shard)
     lacking = [family for family, shards in families.items() if wished.shard not in shards]
     return lacking[-1] if lacking else ""
