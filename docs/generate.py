@@ -230,6 +230,13 @@ def fault_points() -> str:
     return ", ".join(code(point) for point in POINTS)
 
 
+def import_fault_points() -> str:
+    """Those of the contacts commands."""
+    from xgw.faults import IMPORT_POINTS
+
+    return ", ".join(code(point) for point in IMPORT_POINTS)
+
+
 def images() -> str:
     """The image names that the local target knows."""
     from xgw.local.faults import KINDS
@@ -329,6 +336,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "notes": notes,
     "ledger-schema": ledger_schema,
     "fault-points": fault_points,
+    "import-fault-points": import_fault_points,
     "images": images,
     "phase1-steps": phase1_steps,
     "imports": imports,
