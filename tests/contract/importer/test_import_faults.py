@@ -12,10 +12,12 @@ from pathlib import Path
 import grpc
 import pytest
 
+from gateway_runtime.contacts.store import FaultKind, StoreFault
 from tests.helpers.firestore_emulator import EMULATOR, emulator
 from tests.helpers.firestore_faults import Fault, FirestoreFaultProxy
 from tests.helpers.import_stage import Desk, expected, leads
 from xgw.errors import ExitCode
+from xgw.importer.run import fault_of
 
 ROWS = 1500
 TEXT = leads(ROWS)
@@ -65,16 +67,30 @@ def test_a_store_that_falters_loses_and_doubles_nothing(
     whole(behind, books)
 
 
-def test_answers_that_stay_lost_stop_it_and_a_resumed_run_finds_its_own_rows(
+def test_killed_while_its_answers_are_lost_a_resumed_run_finds_its_own_rows(
     behind: Desk, proxy: FirestoreFaultProxy
 ) -> None:
-    name = behind.file(TEXT)
+    name, struck = behind.file(TEXT), proxy.struck["BatchWrite"]
     proxy.plan = [Fault("lose", on="BatchWrite", times=-1, skip=3)]
-    done = behind.here("import", name, *CUSTOM)
-    done.assert_told(ExitCode.UNREACHABLE, "the store does not answer", "are left", "--resume")
+    with behind.popen("import", name, *CUSTOM) as process:
+        end = time.monotonic() + 60
+        while proxy.struck["BatchWrite"] < struck + 4 and time.monotonic() < end:
+            time.sleep(0.02)
+        process.kill()
+        process.communicate(timeout=30)
+    assert proxy.struck["BatchWrite"] >= struck + 4
     proxy.plan = []
     assert behind.stored()
     whole(behind, behind.brought(name, *CUSTOM, "--resume", code=7))
+
+
+@pytest.mark.parametrize(("kind", "code"), [("denied", 4), ("full", 1), ("busy", 5), ("unavailable", 6)])
+def test_each_fault_of_a_store_has_its_exit_code_and_says_what_is_left(kind: FaultKind, code: int) -> None:
+    fault = fault_of(StoreFault(kind, "detail"), "12 rows are settled, 3 are left", "xgw contacts import x --resume")
+    assert fault.exit_code == code
+    assert "3 are left" in fault.message
+    assert fault.cause == "detail"
+    assert fault.fix.endswith("xgw contacts import x --resume")
 
 
 def test_a_permission_that_is_denied_stops_it_at_once(behind: Desk, proxy: FirestoreFaultProxy) -> None:
