@@ -1,4 +1,5 @@
-"""`python -m tests.soak`: leaks between tenants, the parser against h11, deadlines at their real 30 s, an open breaker.
+"""`python -m tests.soak`: leaks between tenants, the parser against h11, deadlines at their real 30 s, an open breaker,
+imports killed at every point.
 
 Exit codes: 0 all held, 1 something did not. An hour on two cores at the usual numbers.
 """
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.soak import breaker, deadlines, parser
+from tests.soak import breaker, deadlines, imports, parser
 
 LEAKS = "tests/contract/gateway/test_cache_tenants.py"
 
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "parser": lambda: fuzzed(options.examples, options.processes),
         "deadlines": deadlines.run,
         "breaker": breaker.run,
+        "imports": imports.run,
     }
     failed = False
     for name in options.parts or parts:
