@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 from gateway_runtime.contacts.model import Contact
@@ -43,7 +44,9 @@ RECEIPT_SECONDS = 24 * 3600
 _SWEEP = 100
 """Receipts past their time that one commit takes away at most."""
 _DISTINCT = "the ids of one call must be different"
-_INSERT = f"INSERT INTO contacts (tenant, {COLUMNS}) VALUES (?, {PLACES})"  # noqa: S608  columns are ours
+_INSERT = f"INSERT INTO contacts (tenant, {COLUMNS}) VALUES "  # noqa: S608  columns are ours
+_AT_ONCE = 1024
+"""Rows of one statement; SQLite takes 32,766 values."""
 _UPDATE = f"UPDATE contacts SET ({COLUMNS}) = ({PLACES}) WHERE n = ?"  # noqa: S608
 _STORED = "SELECT id, n, version, mark FROM contacts WHERE tenant = ? AND id IN (SELECT value FROM json_each(?))"
 _FETCH = f"SELECT {COLUMNS} FROM contacts WHERE tenant = ? AND id IN (SELECT value FROM json_each(?))"  # noqa: S608
@@ -147,7 +150,7 @@ class SqliteContacts:
                     _keep(database, number, receipt)
                 if there := _stored(database, number, ids):
                     raise Exists([id for id in ids if id in there])
-                database.executemany(_INSERT, [(number, *row) for row in made])
+                _insert(database, [(number, *row) for row in made])
             return tuple(contact_of(row) for row in made)
 
         return await self._write(work)
@@ -204,7 +207,7 @@ class SqliteContacts:
                             created.append((number, *row))
                         else:
                             replaced.append((*row, there[write.contact.id][0]))
-                database.executemany(_INSERT, created)
+                _insert(database, created)
                 database.executemany(_UPDATE, replaced)
                 database.executemany("DELETE FROM contacts WHERE n = ?", removed)
             return outcomes
@@ -240,6 +243,18 @@ def _tenant(database: sqlite3.Connection, tenant: str, *, make: bool = False) ->
 
 def _stored(database: sqlite3.Connection, number: int, ids: Sequence[str]) -> dict[str, Stored]:
     return {row[0]: row[1:] for row in database.execute(_STORED, (number, json.dumps(ids)))}
+
+
+def _insert(database: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
+    """Many rows by few statements: the interpreter is let go of a few times and not once a row, so others work meanwhile.
+    Each statement takes half as many rows as the one before, so that a handful of texts serves every number."""
+    at, size = 0, _AT_ONCE
+    while at < len(rows):
+        while size > len(rows) - at:
+            size //= 2
+        places = ", ".join([f"(?, {PLACES})"] * size)
+        database.execute(_INSERT + places, list(chain.from_iterable(rows[at : at + size])))
+        at += size
 
 
 def _outcome(write: Write, stored: Stored | None, version: int) -> Written:
