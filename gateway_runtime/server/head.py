@@ -24,7 +24,10 @@ _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CODINGS = re.compile(rb"[a-z][a-z0-9_-]*(?:[ \t]*,[ \t]*[a-z][a-z0-9_-]*)*")
-_MEANT = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade"))
+_MEANT = frozenset(
+    (b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade", b"proxy-connection")
+)
+"""Fields that mean something here, or to the parser: after `Proxy-Connection: close` it reads no more heads, of no client."""
 _ONCE = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
 _NEVER_LISTED = frozenset((b"host", b"content-length", b"transfer-encoding"))
 

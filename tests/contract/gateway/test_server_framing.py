@@ -51,6 +51,15 @@ def said_in_pieces(port: int, data: bytes) -> list[int]:
     return [status for status, _ in answers(said)]
 
 
+@pytest.mark.parametrize(
+    "field", [b"Proxy-Connection: close", b"Connection: close", b"Upgrade: h2c", b"Expect: 100-continue"]
+)
+def test_what_one_client_says_changes_nothing_for_the_next(field: bytes, server: Running) -> None:
+    first, _ = talk(server.port, b"GET / HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n", 0.3)
+    second, _ = talk(server.port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0.3)
+    assert [status for status, _ in answers(first)] == [status for status, _ in answers(second)] == [200]
+
+
 def test_every_refusal_is_in_the_standard_form_and_shows_nothing(server: Running) -> None:
     for case in CASES:
         if case.serve:
