@@ -24,7 +24,7 @@ STREAMS = (b"text/event-stream", b"application/x-ndjson")
 
 NO_DEADLINE = Deadline(math.inf, math.inf)
 
-Watcher = Callable[[Connection], None]
+Watcher = Callable[[Connection | None], None]
 
 
 class Expired(Problem):
@@ -210,7 +210,8 @@ class Client:
         among them when not a byte had come.
 
         A request that may be sent twice is sent again, once, when a kept connection turns out to have been closed before
-        a byte came back: that says nothing about the upstream. `watch` gets the connection as soon as there is one.
+        a byte came back: that says nothing about the upstream. `watch` gets the connection as soon as there is one, and None
+        when it is given back: from then on it may be another request's.
         """
         if deadline is None:
             deadline = Deadline(asyncio.get_running_loop().time() + self._timeout, self._timeout)
@@ -244,6 +245,8 @@ class Client:
             if pump is not None and not pump.done():
                 pump.cancel()
                 connection.close()
+            if watch is not None:
+                watch(None)
             pool.give(connection)
 
         try:

@@ -141,9 +141,11 @@ class Watch:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def over(self, connection: Connection) -> None:
-        """Watches over an exchange on this connection from now on."""
+    def over(self, connection: Connection | None) -> None:
+        """Watches over an exchange on this connection from now on; None: over none, it has been given back."""
         self._connection = connection
+        if connection is None:
+            return
         if self._gone:  # while it was being tried again
             connection.break_off(ClientGone())
         elif self._request.on_leave is not None:  # our own server tells by itself
