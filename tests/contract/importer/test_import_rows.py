@@ -47,10 +47,12 @@ def test_a_file_twice_changes_nothing(desk: Desk) -> None:
         assert {id: one.version for id, one in desk.stored().items()} == {id: one.version for id, one in before.items()}
 
 
+@pytest.mark.parametrize("mode", ["skip", "update", "fill"])
 @pytest.mark.parametrize("size", [1, 3, 500])
-def test_the_first_row_of_an_address_wins_wherever_the_batches_end(desk: Desk, size: int) -> None:
+def test_the_first_row_of_an_address_wins_wherever_the_batches_end(desk: Desk, size: int, mode: str) -> None:
     rows = [f"N{n},{'abc'[n % 3].upper() if n > 3 else 'abc'[n % 3]}@x.com,C{n},\n" for n in range(9)]
-    found = desk.brought(desk.file(HEAD + "".join(rows)), "--batch-size", str(size), *CUSTOM)
+    name = desk.file(HEAD + "".join(rows))
+    found = desk.brought(name, "--batch-size", str(size), "--on-duplicate", mode, *CUSTOM)
     assert found == books(9, created=3, duplicate=6)
     assert {email: (one.name, one.mark.partition(":")[2]) for email, one in desk.by_email().items()} == {
         "a@x.com": ("N0", "1"),

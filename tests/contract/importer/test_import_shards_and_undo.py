@@ -50,6 +50,17 @@ def test_parts_at_once_end_as_one_import(desk: Desk) -> None:
     assert {c.email.casefold() for c in desk.stored().values()} >= expected(leads(600)).keys()
 
 
+def test_the_first_row_wins_though_the_last_part_comes_first(desk: Desk) -> None:
+    whole = replace(desk, tenant=f"{desk.tenant}-whole", root=desk.root / "whole")
+    books = whole.brought(whole.file(crossing()), *CUSTOM)
+    name = desk.file(crossing())
+    for number in range(SHARDS, 0, -1):
+        desk.brought(name, *CUSTOM, "--shard", f"{number}/{SHARDS}")
+    merged = desk.data("imports", desk.data("imports")[0]["run"])
+    assert (merged["whole"], merged["books"]) == (True, {**books, "balanced": True})
+    assert {c.email: c.name for c in desk.stored().values()} == {c.email: c.name for c in whole.stored().values()}
+
+
 def test_tasks_of_a_cloud_run_job_know_their_part_and_a_retried_task_does_nothing_twice(desk: Desk) -> None:
     name = desk.file(leads(400))
     job = {"CLOUD_RUN_TASK_COUNT": str(SHARDS), "CLOUD_RUN_EXECUTION": "import-x7k2p"}
