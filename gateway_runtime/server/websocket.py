@@ -15,6 +15,8 @@ from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Ping, Request, TextMessage
 from wsproto.utilities import LocalProtocolError
 
+from gateway_runtime.errors import Problem
+from gateway_runtime.server.answers import refusal
 from gateway_runtime.server.websocket_name import WIRE
 
 READ_BYTES = 8192
@@ -59,6 +61,15 @@ class Socket(WSProtocol):
         self.queue = Inbox()  # type: ignore[assignment]
         transport.max_size = READ_BYTES
         self.close_timeout = CLOSE_SECONDS
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            super().data_received(data)
+        except UnicodeError:  # wsproto decodes the handshake's host, protocols and extensions, whatever they hold
+            if self.handshake_complete or self.transport.is_closing():
+                raise
+            self.transport.write(refusal(Problem("BAD_REQUEST", "The handshake is not well formed"))[0])
+            self.transport.close()
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)  # starts the application, which runs only after us

@@ -14,6 +14,7 @@ import pytest
 from tests.helpers.gateway_process import Running, running
 from tests.helpers.stream_client import (
     BINARY,
+    PATH,
     PING,
     PONG,
     TEXT,
@@ -311,6 +312,28 @@ def test_a_question_engine_io_does_not_know_is_answered_with_400(gateway: Runnin
     assert (answer.status, answer.code) == (400, "BAD_REQUEST")
     assert gateway.ask("POST", f"/api/xynergyos/v2/stream/?{query}", token="", body=b"3").status == 400
     assert gateway.ask("DELETE", f"/api/xynergyos/v2/stream/?{query}", token="").status == 405
+
+
+@pytest.mark.parametrize(
+    ("host", "field"),
+    [
+        ("gateway.test", "Sec-WebSocket-Protocol: \xff"),
+        ("gateway.test", "Sec-WebSocket-Extensions: \xff"),
+        ("xn--a", "X-Nothing: 1"),
+    ],
+)
+def test_a_handshake_that_cannot_be_read_is_answered_with_400_and_is_no_fault_of_ours(
+    gateway: Running, host: str, field: str
+) -> None:
+    faults = sum("Traceback" in line for line in gateway.lines())
+    lines = [
+        f"GET {PATH}?EIO=4&transport=websocket HTTP/1.1", f"Host: {host}", "Upgrade: websocket", "Connection: Upgrade",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", field,
+    ]  # fmt: skip
+    answer = gateway.raw("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
+    assert (answer.status, answer.code) == (400, "BAD_REQUEST")
+    time.sleep(0.3)
+    assert sum("Traceback" in line for line in gateway.lines()) == faults
 
 
 def test_rooms_are_the_tenants_own_bounded_and_named(gateway: Running, neighbour: Raw) -> None:
