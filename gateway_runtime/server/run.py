@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import logging
 import resource
@@ -22,9 +21,6 @@ from gateway_runtime.stream.path import PATHS
 
 ACCEPTS = 32
 """Connections accepted in one turn of the loop: few enough that the count of open ones is known before the next."""
-COLLECT_AFTER = 20_000
-"""Objects more than were freed before Python looks for cycles: its own 700 is reached within one turn of the loop, and the
-requests in flight were looked through again and again (5 to 10 % of the time; few cycles ever form)."""
 BACKLOG = 1024
 """Connections the kernel holds for us."""
 
@@ -134,7 +130,6 @@ def serve(
         backlog=ACCEPTS,
         timeout_graceful_shutdown=drain,  # type: ignore[arg-type]  # only ever given to asyncio.wait_for
     )
-    gc.set_threshold(COLLECT_AFTER, 20, 50)
     Serving(config).run(sockets=[listening])
 
 
