@@ -9,11 +9,12 @@ import json
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gateway_runtime.contacts.model import Contact
 from gateway_runtime.contacts.sqlite_file import (
@@ -28,6 +29,8 @@ from gateway_runtime.contacts.sqlite_file import (
     transaction,
 )
 from gateway_runtime.contacts.store import (
+    PAGE_BYTES,
+    PAGE_LIMIT,
     Changed,
     Exists,
     Outcome,
@@ -43,6 +46,8 @@ T = TypeVar("T")
 RECEIPT_SECONDS = 24 * 3600
 _SWEEP = 100
 """Receipts past their time that one commit takes away at most."""
+_CUSTOM, _REST = COLUMNS.split(", ").index("custom"), 512
+"""Where the custom fields stand in a row, and about how many bytes the others hold."""
 _DISTINCT = "the ids of one call must be different"
 _INSERT = f"INSERT INTO contacts (tenant, {COLUMNS}) VALUES "  # noqa: S608  columns are ours
 _AT_ONCE = 1024
@@ -104,8 +109,12 @@ class SqliteContacts:
         else:
             where = f"tenant = {_TENANT} AND id > ?2"
         query = f"SELECT {COLUMNS} FROM contacts WHERE {where} ORDER BY id LIMIT ?3"  # noqa: S608  nothing of the caller's
-        rows = await self._read(lambda database: database.execute(query, (tenant, after, limit + 1)).fetchall())
-        return Page(tuple(contact_of(row) for row in rows[:limit]), len(rows) > limit)
+
+        def work(database: sqlite3.Connection) -> Page:
+            with closing(database.execute(query, (tenant, after, limit + 1))) as rows:
+                return _page(rows, limit)
+
+        return await self._read(work)
 
     async def get(self, tenant: str, id: str) -> Contact | None:
         """See ContactStore."""
@@ -225,6 +234,18 @@ class SqliteContacts:
 
 
 _TENANT = "(SELECT n FROM tenants WHERE name = ?1)"
+
+
+def _page(rows: Iterable[Sequence[Any]], limit: int) -> Page:
+    items: list[Contact] = []
+    size = 0
+    for row in rows:
+        custom = row[_CUSTOM]
+        size += _REST + (len(custom) if custom.isascii() else len(custom.encode()))
+        if len(items) == limit or (items and size > PAGE_BYTES and limit <= PAGE_LIMIT):
+            return Page(tuple(items), True)
+        items.append(contact_of(row))
+    return Page(tuple(items), False)
 
 
 def _ready(database: sqlite3.Connection | None) -> sqlite3.Connection:

@@ -10,6 +10,10 @@ from typing import Literal, Protocol
 from gateway_runtime.contacts.model import Contact
 
 FaultKind = Literal["unavailable", "denied", "full", "busy"]
+PAGE_BYTES = 6 * 1024 * 1024
+"""What the contacts of a page with a limit of PAGE_LIMIT or less hold at most: as an answer they stay below the 10 MiB that a
+gateway passes on, and a few callers cannot fill the memory. Above that limit it is the caller who wants all of it."""
+PAGE_LIMIT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,8 @@ class ContactStore(Protocol):
         """Lets go of what it holds."""
 
     async def page(self, tenant: str, *, limit: int, status: str = "", type: str = "", after: str = "") -> Page:
-        """The first `limit` contacts whose id comes after `after`, of one status and type when those are given."""
+        """The first `limit` contacts whose id comes after `after`, of one status and type when those are given; fewer, but
+        one at least and `has_more`, when they would hold more than PAGE_BYTES."""
         ...
 
     async def get(self, tenant: str, id: str) -> Contact | None:

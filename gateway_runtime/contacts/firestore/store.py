@@ -27,7 +27,17 @@ from gateway_runtime.contacts.firestore.calls import (
 from gateway_runtime.contacts.firestore.queries import COUNTED, count_query, page_query
 from gateway_runtime.contacts.firestore.rows import LOOK, Row, Stored, looked, requests, row_of
 from gateway_runtime.contacts.model import Contact
-from gateway_runtime.contacts.store import Changed, Outcome, Page, Receipt, TooLarge, Write, Written
+from gateway_runtime.contacts.store import (
+    PAGE_BYTES,
+    PAGE_LIMIT,
+    Changed,
+    Outcome,
+    Page,
+    Receipt,
+    TooLarge,
+    Write,
+    Written,
+)
 
 LARGEST_REQUEST, EMULATOR_REQUEST = 10 * 1024 * 1024 - 64 * 1024, 4 * 1024 * 1024 - 64 * 1024
 """Bytes of one Commit: Firestore takes 10 MiB, its emulator 4; what goes with it (fields of the header) is left room for."""
@@ -81,13 +91,25 @@ class FirestoreContacts:
         request = firestore.RunQueryRequest.pb()(parent=self._root(tenant), structured_query=asked)
         wrapped = firestore.RunQueryRequest.wrap(request)
 
-        async def call(seconds: float) -> list[Contact]:
+        async def call(seconds: float) -> Page:
             answers = await self._client.run_query(wrapped, retry=None, timeout=seconds, metadata=self._said)
-            found = [firestore.RunQueryResponse.pb(answer) async for answer in answers]
-            return [documents.contact_of(answer.document) for answer in found if answer.HasField("document")]
+            items: list[Contact] = []
+            size, more = 0, False
+            async for answer in answers:
+                found = firestore.RunQueryResponse.pb(answer)
+                if not found.HasField("document"):
+                    continue
+                size += found.document.ByteSize()
+                if items and size > PAGE_BYTES and 0 < limit <= PAGE_LIMIT:
+                    answers.cancel()
+                    return Page(tuple(items), True)
+                if limit and len(items) == limit:
+                    more = True
+                else:
+                    items.append(documents.contact_of(found.document))
+            return Page(tuple(items), more)
 
-        items = await patiently(self._patience, "RunQuery", call)
-        return Page(tuple(items[:limit] if limit else items), bool(limit) and len(items) > limit)
+        return await patiently(self._patience, "RunQuery", call)
 
     async def get(self, tenant: str, id: str) -> Contact | None:
         """See ContactStore."""

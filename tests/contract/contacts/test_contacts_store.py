@@ -124,6 +124,24 @@ def test_pages_are_in_order_of_the_ids_whatever_is_asked_for(stage: Stage) -> No
     stage.run(story())
 
 
+def test_pages_of_large_contacts_are_shorter_and_leave_nobody_out(stage: Stage) -> None:
+    async def story() -> None:
+        tenant = stage.tenant()
+        custom = {f"k{n}": "\U0001f388" * CUSTOM_TEXT_LENGTH for n in range(CUSTOM_KEYS)}
+        everybody = [contact(tenant, n, customFields=custom) for n in range(20)]
+        for start in range(0, 20, 5):
+            await stage.store.add(tenant, everybody[start : start + 5])
+        seen: list[str] = []
+        more, lengths = True, []
+        while more:
+            page = await stage.store.page(tenant, limit=100, after=seen[-1] if seen else "")
+            lengths.append(len(page.items))
+            seen, more = [*seen, *(one.id for one in page.items)], page.has_more
+        assert (seen, lengths) == (sorted(one.id for one in everybody), [15, 5])
+
+    stage.run(story())
+
+
 def test_a_batch_with_one_that_exists_changes_nothing(stage: Stage) -> None:
     async def story() -> None:
         tenant = stage.tenant()

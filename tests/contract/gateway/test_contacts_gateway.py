@@ -97,3 +97,21 @@ def test_a_compressed_contact_can_be_changed_with_the_tag_it_came_with(gateway: 
     assert tag.startswith("W/")
     assert ask(gateway, "coded", "PATCH", one, f"If-Match: {tag}", data={"name": "B"}).status == 200
     assert ask(gateway, "coded", "PATCH", one, f"If-Match: {tag}", data={"name": "C"}).status == 412
+
+
+def test_a_list_of_large_contacts_goes_out_in_pages_that_the_gateway_passes_on(gateway: Running) -> None:
+    rows = [
+        {"name": f"N{number}", "customFields": {str(key): "\u00fc" * 1000 for key in range(100)}}
+        for number in range(16)
+    ]
+    for _ in range(4):
+        assert ask(gateway, "large", "POST", "/batch", data={"contacts": rows}).status == 201
+    seen: list[str] = []
+    cursor, pages = "", 0
+    while pages == 0 or cursor:
+        answer = ask(gateway, "large", "GET", f"?limit=100{cursor}")
+        assert answer.status == 200, answer.body[:300]
+        page = answer.json()
+        seen, pages = [*seen, *(item["id"] for item in page["items"])], pages + 1
+        cursor = f"&cursor={page['nextCursor']}" if page["hasMore"] else ""
+    assert (len(seen), len(set(seen)), pages) == (64, 64, 3)
