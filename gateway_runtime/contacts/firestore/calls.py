@@ -77,12 +77,12 @@ class Tries:
     async def again(self, code: grpc.StatusCode, what: str) -> None:
         """Waits before the next attempt, each time up to twice as long; StoreFault when it may not be, or no time is left."""
         if code not in AGAIN:
-            raise StoreFault(KIND.get(code, "unavailable"), f"{what}: {code.name}")
+            raise StoreFault(KIND.get(code, "unavailable"), f"{what}: {code.name}") from None
         most = min(self._patience.most, self._patience.first * 2**self._count)
         wait = most * random.uniform(0.5, 1)  # noqa: S311  spreads, protects nothing
         self._count += 1
         if self._clock() + wait >= self._end:
-            raise StoreFault(KIND.get(code, "unavailable"), f"{what}: {code.name}, {self._count} times")
+            raise StoreFault(KIND.get(code, "unavailable"), f"{what}: {code.name}, {self._count} times") from None
         await asyncio.sleep(wait)
 
 
