@@ -40,7 +40,8 @@ KEPT_TO_ASK = 60.0
 """Seconds an answer with a validator is kept past its time: to be confirmed by a 304."""
 QUESTIONS = 4096
 """Names of questions a process remembers: making one costs more than the rest of a hit."""
-_SHORT = 256
+_SHORT = 512
+"""Bytes of path, query and the fields in its name up to which a question is remembered."""
 _NOTICED = frozenset(
     (
         *(b"range", b"if-range", b"if-match", b"if-unmodified-since", b"transfer-encoding", b"content-length"),
@@ -151,7 +152,7 @@ class Cache:
         known = self._questions.get(seen)
         if known is None:
             known = self._question(tenant, user, path, request.query, told, way)
-            if len(path) + len(request.query) < _SHORT:
+            if len(path) + len(request.query) + sum(len(value) for _, value in told) < _SHORT:
                 if len(self._questions) >= QUESTIONS:
                     self._questions.clear()
                 self._questions[seen] = known

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from dataclasses import dataclass
 from email.utils import formatdate
 from time import time
@@ -352,5 +353,19 @@ def test_a_stale_answer_stands_in_for_a_failure_only_as_its_terms_say(code: str,
         else:
             with pytest.raises(Problem):
                 await gateway.ask()
+
+    asyncio.run(story())
+
+
+def test_long_fields_of_requests_are_not_kept_in_memory() -> None:
+    async def story() -> None:
+        gateway = Instance(says(b"Cache-Control: no-store"))
+        await gateway.ask(b"Accept: */*")
+        tracemalloc.start()
+        for number in range(100):
+            await gateway.ask(b"Accept: %d/" % number + b"x" * 15_000)
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert kept < 500_000
 
     asyncio.run(story())
