@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import tempfile
 import time
@@ -41,39 +43,41 @@ def sqlite(every: int = 1) -> str:
     return _told(imports, undos, began)
 
 
-def firestore(every: int = 1) -> str:
-    """The same; each in a project of its own, which is emptied by nobody: the emulator forgets it at its end."""
+def firestore(every: int = 1, skip: int = 0) -> str:
+    """The same, each in a project of its own; without the first `skip` places."""
     began = time.monotonic()
-    host = started().host
     with tempfile.TemporaryDirectory() as folder:
-        first = _desk(Path(folder) / "first", host)
+        first = _desk(Path(folder) / "first")
         kills.prepared(first)
         end = kills.unbroken(first)
         imports, undos = kills.places(end)[::every], kills.undo_places(end)[:: 3 * every]
         for number, place in enumerate([*imports, *undos]):
-            desk = _desk(Path(folder) / str(number), host)
+            if number < skip:
+                continue
+            if number % RENEWED == 0:
+                _renew()
+            desk = _desk(Path(folder) / str(number))
             before = kills.prepared(desk)
             if place in imports:
                 kills.killed_and_resumed(desk, place, end)
             else:
                 kills.killed_while_undone(desk, place, end, before)
-            _cleared(desk, host)
             print(f"  {place}", file=sys.stderr, flush=True)
-    return _told(imports, undos, began)
+    return _told(imports[skip:], undos, began)
 
 
-def _desk(root: Path, host: str) -> Desk:
-    return Desk(root, f"firestore://{started().project()}", {EMULATOR: host})
+RENEWED = 8
+"""Places after which the emulator is started anew: it keeps everything in its heap, what was deleted too."""
 
 
-def _cleared(desk: Desk, host: str) -> None:
-    """The emulator keeps everything in its heap."""
-    import http.client
+def _renew() -> None:
+    os.killpg(started().pid, signal.SIGKILL)
+    started.cache_clear()
 
-    wire = http.client.HTTPConnection(host, timeout=60)
-    wire.request("DELETE", f"/emulator/v1/projects/{desk.url.rpartition('/')[2]}/databases/(default)/documents")
-    wire.getresponse().read()
-    wire.close()
+
+def _desk(root: Path) -> Desk:
+    emulator = started()
+    return Desk(root, f"firestore://{emulator.project()}", {EMULATOR: emulator.host})
 
 
 def _told(imports: list[str], undos: list[str], began: float) -> str:
@@ -82,5 +86,5 @@ def _told(imports: list[str], undos: list[str], began: float) -> str:
 
 
 if __name__ == "__main__":
-    kind, step = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    print({"sqlite": sqlite, "firestore": firestore}[kind](step))
+    numbers = [int(word) for word in sys.argv[2:]]
+    print({"sqlite": sqlite, "firestore": firestore}[sys.argv[1]](*numbers))
