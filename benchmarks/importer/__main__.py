@@ -106,7 +106,10 @@ def _warm(folder: Path, host: str) -> None:
 
     source = made.write(folder / "warm.csv", 20_000, seed=1)
     words = ["xgw", "contacts", "import", str(source), "--store", f"firestore://{started().project()}", *WORDS]
-    _run(words, folder / "warm", {"FIRESTORE_EMULATOR_HOST": host})
+    env = {"FIRESTORE_EMULATOR_HOST": host}
+    _run(words, folder / "warm", env)
+    for way, rows in (("one", "3000"), ("batch", "5000")):
+        _run(["benchmarks.importer.stock", str(source), started().project(), rows, way], None, env)
 
 
 def _stock(name: str, source: Path, rows: int, way: str, env: Mapping[str, str]) -> float:
