@@ -381,3 +381,18 @@ def test_a_hostile_body_is_400_and_changes_nothing(target: str, ada: Client) -> 
 @pytest.mark.parametrize("id", ["x" * 65, "a.b", "a%20b", "a'--", "%00", "é".encode().hex("%"), "*", "(default)"])
 def test_an_id_that_is_none_is_not_there(id: str, ada: Client) -> None:
     assert ada.ask("GET", f"/contacts/{id}").status in (400, 404)
+
+
+@pytest.mark.parametrize("part", [b"{}", b"[]"])
+def test_millions_of_parts_are_refused_before_they_are_made(part: bytes, ada: Client) -> None:
+    body = b'{"contacts":[' + b",".join([part] * 3_000_000) + b"]}"
+    answer = ada.ask("POST", "/contacts/batch", body=body)
+    assert (answer.status, answer.code) == (400, "BAD_REQUEST")
+    assert "objects and arrays" in answer.json()["error"]["message"]
+    brackets = "[{" * 250
+    assert (
+        ada.ask(
+            "POST", "/contacts/batch", data={"contacts": [{"name": "N", "customFields": {"a": brackets}}] * 30}
+        ).status
+        == 201
+    )
