@@ -115,3 +115,16 @@ def test_a_list_of_large_contacts_goes_out_in_pages_that_the_gateway_passes_on(g
         seen, pages = [*seen, *(item["id"] for item in page["items"])], pages + 1
         cursor = f"&cursor={page['nextCursor']}" if page["hasMore"] else ""
     assert (len(seen), len(set(seen)), pages) == (64, 64, 3)
+
+
+def test_a_batch_that_was_stored_is_never_told_as_a_fault_for_the_size_of_its_answer(gateway: Running) -> None:
+    short = [{"name": f"N{number}", "customFields": {str(key): 1e15 for key in range(100)}} for number in range(900)]
+    long = [{"name": "L", "customFields": {str(key): "x" * 1000 for key in range(100)}}] * 94
+    text = json.dumps({"contacts": short + long}, separators=(",", ":"))
+    body = text.replace("1000000000000000.0", "1e15").encode()  # shorter than what is told of it
+    assert len(body) < 10 * 1024 * 1024 < len(text)
+    told = (JSON, "Prefer: return=representation", "Idempotency-Key: large")
+    for replayed in (None, "true"):
+        answer = gateway.ask("POST", f"{BASE}/batch", *told, body=body, token=bearer("told"), timeout=30)
+        assert (answer.status, answer.header("preference-applied")) == (201, None), answer.body[:200]
+        assert (answer.json()["created"], answer.header("idempotent-replayed")) == (994, replayed)
