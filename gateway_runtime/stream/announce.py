@@ -27,6 +27,8 @@ class Announce:
         response = await self._inner(request)
         if request.method not in READ and 200 <= response.status < 300 and request.identity is not None:
             below = request.path.removeprefix(self._base).strip("/")
-            data = {"change": WORDS.get(request.method, "changed"), "id": below if below and "/" not in below else None}
+            # The last segment of a POST, as `batch`, is no id.
+            named = request.method != "POST" and below and "/" not in below
+            data = {"change": WORDS.get(request.method, "changed"), "id": below if named else None}
             self._publish(request.identity.tenant, "contacts", "contacts.changed", data)
         return response

@@ -371,6 +371,12 @@ def test_nobody_hears_of_another_tenants_writes(tmp_path: Path, crm: Running) ->
         )
         assert answer.status == 201
         assert json.loads(ours.text()[2:]) == ["contacts.changed", {"change": "created", "id": None}]
+        batch = json.dumps({"contacts": [{"name": "One"}, {"name": "Two"}]}).encode()
+        assert (
+            gateway.ask("POST", "/api/v2/crm/contacts/batch", "Content-Type: application/json", body=batch).status
+            == 201
+        )
+        assert json.loads(ours.text()[2:]) == ["contacts.changed", {"change": "created", "id": None}]
         gone = gateway.ask("DELETE", f"/api/v2/crm/contacts/{answer.json()['id']}", token=bearer())
         assert gone.status == 204
         assert json.loads(ours.text()[2:]) == ["contacts.changed", {"change": "deleted", "id": answer.json()["id"]}]
