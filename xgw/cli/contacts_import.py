@@ -112,12 +112,14 @@ def _imported(invocation: Invocation, planned: Planned) -> int:
     from xgw.cli.contacts_screens import import_report, introduction
 
     home = invocation.settings.home
+    if planned.place.careful:  # before there is a journal: a no leaves nothing behind
+        talk(invocation, introduction(planned, "not begun"))
+        confirm(invocation, planned.place.careful)
     journal, resumed = _journal(home, invocation, planned)
     with closing(journal):
         run = journal.run
-        talk(invocation, introduction(planned, run.id))
+        talk(invocation, f"import {run.id}" if planned.place.careful else introduction(planned, run.id))
         if journal.state.state == "open":
-            confirm(invocation, planned.place.careful) if planned.place.careful else None
             counts = journal.counts()
             if resumed:
                 talk(invocation, f"going on with import {run.id}: {counts.read:,} rows are settled")

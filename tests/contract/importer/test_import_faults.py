@@ -238,3 +238,15 @@ def test_without_a_tenant_nothing_is_done(tmp_path: Path) -> None:
     desk = Desk(tmp_path, f"sqlite://{tmp_path}/contacts.db", tenant="")
     desk.here("import", desk.file(TEXT)).assert_told(ExitCode.USAGE, "whose contacts?", "--tenant")
     assert not (tmp_path / "contacts.db").exists()
+
+
+def test_a_real_firestore_is_not_written_to_without_a_yes_and_a_no_leaves_nothing_behind(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, "firestore://my-project-1")
+    done = desk.run("import", desk.file(TEXT), "--no-input")
+    done_without_words = done.err.partition("error:")[2]
+    assert done.code == ExitCode.USAGE
+    assert "add --yes" in done_without_words
+    assert "at most 500 rows/s in the beginning" in done.err
+    assert desk.data("imports") == []
+    faulted = desk.here("import", "leads.csv", "--yes", fault="batch-sent:crash")
+    faulted.assert_told(ExitCode.USAGE, "XGW_FAULT is not for a real Firestore")
