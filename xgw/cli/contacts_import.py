@@ -22,7 +22,8 @@ from xgw.report import safe
 
 if TYPE_CHECKING:
     from gateway_runtime.contacts.store import StoreFault
-    from xgw.importer.journal import Counts, Journal
+    from xgw.importer.entries import Counts
+    from xgw.importer.journal import Journal
     from xgw.importer.run import Progress
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -135,8 +136,7 @@ def _imported(invocation: Invocation, planned: Planned) -> int:
 
 def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Journal, bool]:
     """The journal to write into, and whether somebody wrote into it before."""
-    from xgw.importer import journal as journals
-    from xgw.importer import runs
+    from xgw.importer import entries, runs
 
     asked, wished = planned.asked, planned.wished
     resume = asked.resume or os.environ.get("CLOUD_RUN_TASK_ATTEMPT", "0") not in ("", "0")
@@ -154,7 +154,7 @@ def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Jour
             )
     if found and resume:
         try:
-            journals.resumable(found.run, wished)
+            entries.resumable(found.run, wished)
         except XgwError:
             found.close()
             raise

@@ -13,8 +13,8 @@ from xgw.cli.contacts import Place
 from xgw.errors import UsageFault
 
 if TYPE_CHECKING:
+    from xgw.importer.entries import Run
     from xgw.importer.importing import Pace
-    from xgw.importer.journal import Run
     from xgw.importer.mapping import FieldMap
     from xgw.importer.policy import Policy
     from xgw.importer.run import Limits
@@ -130,7 +130,7 @@ def plan(asked: Asked, tenant: str, place: Place, source: Source) -> Planned:
 def _wished(
     source: Source, tenant: str, place: Place, *, options: Mapping[str, Any], shard: int, shards: int, size: int
 ) -> Run:
-    from xgw.importer.journal import Run
+    from xgw.importer.entries import Run
     from xgw.ledger import who
     from xgw.plan.model import now
 

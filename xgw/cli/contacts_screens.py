@@ -12,7 +12,8 @@ from xgw.report import Cell, Report, duration, relative, safe
 
 if TYPE_CHECKING:
     from xgw.cli.contacts_plan import Planned
-    from xgw.importer.journal import Counts, Journal
+    from xgw.importer.entries import Counts
+    from xgw.importer.journal import Journal
 
 
 def introduction(planned: Planned, name: str) -> str:

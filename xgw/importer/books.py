@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 from xgw.errors import XgwError
-from xgw.importer.journal import Counts, Journal, Slice
+from xgw.importer.entries import Counts, Slice
+from xgw.importer.journal import Journal
 from xgw.importer.sheet import Position
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict
 
-from xgw.importer.journal import Refused, Slice
+from xgw.importer.entries import Refused, Slice
 from xgw.importer.reading import Batch, batches, shard
 from xgw.importer.rejects import Reject, checked
 from xgw.importer.sheet import Position, Sheet

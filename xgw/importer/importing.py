@@ -13,8 +13,9 @@ from pathlib import Path
 from xgw.errors import XgwError
 from xgw.faults import reach
 from xgw.importer import books
+from xgw.importer.entries import Counts
 from xgw.importer.feed import Feed, reject_of
-from xgw.importer.journal import Counts, Journal
+from xgw.importer.journal import Journal
 from xgw.importer.policy import Policy
 from xgw.importer.ramp import Ramp
 from xgw.importer.rejects import rejects_head, rejects_row

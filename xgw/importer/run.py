@@ -15,7 +15,8 @@ from typing import TypeVar
 
 from gateway_runtime.contacts.store import StoreFault
 from xgw.errors import Conflict, ExitCode, NotSignedIn, Unreachable, XgwError
-from xgw.importer.journal import Counts, Journal
+from xgw.importer.entries import Counts
+from xgw.importer.journal import Journal
 from xgw.importer.writing import Prepared, Writer
 
 T = TypeVar("T")

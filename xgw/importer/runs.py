@@ -14,7 +14,8 @@ from pathlib import Path
 
 from xgw.errors import NotFound, XgwError
 from xgw.importer import journal as journals
-from xgw.importer.journal import Journal, Run, State
+from xgw.importer.entries import Run, State
+from xgw.importer.journal import Journal
 
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 _DIGITS = 10

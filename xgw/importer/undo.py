@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from gateway_runtime.contacts.model import Contact
 from gateway_runtime.contacts.store import Outcome, Write
 from xgw.faults import reach
-from xgw.importer.journal import Journal, Sent
+from xgw.importer.entries import Sent
+from xgw.importer.journal import Journal
 from xgw.importer.run import Interrupted, Recorder
 from xgw.importer.writing import ROUNDS, Rows, _family
 

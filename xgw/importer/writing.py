@@ -16,7 +16,8 @@ from gateway_runtime.contacts.model import Contact
 from gateway_runtime.contacts.store import Outcome, Write, Written
 from xgw.errors import XgwError
 from xgw.faults import reach
-from xgw.importer.journal import Counts, Fate, Journal, Refused, Slice
+from xgw.importer.entries import Counts, Fate, Refused, Slice
+from xgw.importer.journal import Journal
 from xgw.importer.policy import Policy, merged, says_the_same
 from xgw.importer.ramp import Ramp
 

@@ -10,9 +10,10 @@ import pytest
 
 from gateway_runtime.contacts.model import Contact
 from xgw.errors import Conflict, LedgerFault, NotFound
-from xgw.importer import books, journal, runs
+from xgw.importer import books, entries, journal, runs
 from xgw.importer.books import BooksDiffer
-from xgw.importer.journal import Counts, Fate, Journal, Refused, Run, Slice
+from xgw.importer.entries import Counts, Fate, Refused, Run, Slice
+from xgw.importer.journal import Journal
 from xgw.importer.sheet import Position
 
 RUN = Run(
@@ -142,7 +143,7 @@ def test_an_end_that_was_not_reached_is_told(kept: Journal) -> None:
 )
 def test_a_run_goes_on_only_as_it_began(wished: Run, words: str) -> None:
     with pytest.raises(Conflict) as found:
-        journal.resumable(RUN, wished)
+        entries.resumable(RUN, wished)
     assert words in found.value.message
 
 
