@@ -171,7 +171,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         self.eio.sockets.pop(eio_sid, None)
         session = self.sessions.pop(eio_sid, None)
         if session is not None:
-            self._keeper.ended(session, GONE)
+            self._keeper.ended(session, LEFT if reason == self.reason.CLIENT_DISCONNECT else GONE)
 
     # -- Socket.IO's packets ------------------------------------------------------------------------------------------
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:

@@ -212,6 +212,8 @@ class Stream:
         """It is over; the engine has forgotten it."""
         session.closing = session.closing or reason
         self._let_go(session)
+        if session.line is not None:  # no sweep looks at it any more: who said good-bye and stays would stay for ever
+            session.line.end(session.closing.code, session.closing.name)
         self._closed.add(session.closing.name)
         self._line("info", "closed", session, reason=session.closing.name)
 

@@ -228,6 +228,18 @@ def test_who_never_sends_connect_holds_no_place_and_is_dropped(gateway: Running,
         until(lambda: client.poll().status_code == 400 or "1" in client.poll().text)
 
 
+@pytest.mark.parametrize("connects", [False, True])
+def test_who_says_good_bye_and_stays_is_closed(gateway: Running, neighbour: Raw, connects: bool) -> None:
+    with raw(gateway, timeout=3) as found:
+        if connects:
+            found.connect()
+        else:
+            found.text()
+        found.send("1")
+        assert found.end() == 1000
+    counted(gateway, 1)
+
+
 def test_a_reader_that_reads_nothing_is_cut_off(gateway: Running, neighbour: Raw) -> None:
     with raw(gateway) as found:
         found.connect()
