@@ -142,16 +142,16 @@ class Watch:
         self._timer: asyncio.TimerHandle | None = None
 
     def over(self, connection: Connection | None) -> None:
-        """Watches over an exchange on this connection from now on; None: over none, it has been given back."""
+        """Watches over an exchange on this connection from now on; None: over none, it has been given back. ClientGone."""
         self._connection = connection
         if connection is None:
             return
-        if self._gone:  # while it was being tried again
-            connection.break_off(ClientGone())
-        elif self._request.on_leave is not None:  # our own server tells by itself
+        if self._request.on_leave is not None:  # our own server tells by itself, at once when it is too late
             self._request.on_leave(self._left)
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._listen)
+        if self._gone:  # while it waited, or was being tried again
+            raise ClientGone
 
     def stop(self) -> None:
         """The answer is out; whoever leaves now may."""
@@ -164,6 +164,7 @@ class Watch:
     def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         if self._connection is None:
+            self._timer = None
             return
         if self._request.has_body and not self._request.uploaded:
             # Whoever reads the body hears of it first; two must not listen at once.

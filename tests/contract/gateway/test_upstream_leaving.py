@@ -71,3 +71,19 @@ def test_who_leaves_before_the_answer_ends_its_own_exchange() -> None:
     with RawUpstream(late(1.5, OK)) as upstream:
         asyncio.run(scenario(upstream))
         assert time.monotonic() - began < 1.4
+
+
+def test_who_has_left_already_is_no_fault_of_the_upstream() -> None:
+    async def scenario(upstream: RawUpstream) -> str:
+        async with forward(upstream) as forwarding:
+            await forwarding(asked([]))  # leaves a connection to be used again
+            posted = request("POST", b"/api/contacts")
+            posted.on_leave = lambda then: then()
+            try:
+                await forwarding(posted)
+            except Exception as fault:
+                return type(fault).__name__
+        return "answered"
+
+    with RawUpstream(late(0)) as upstream:
+        assert (asyncio.run(scenario(upstream)), len(upstream.requests)) == ("ClientGone", 1)
