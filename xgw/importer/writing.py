@@ -148,7 +148,7 @@ class Writer:
         """Reads what is there and acts on it; the rows that have to be looked at again."""
         ids = [contact.id for _, contact in rows]
         stored = await self.store.get_many(self.tenant, ids)
-        claimed = await self.record(lambda journal: journal.claimed(ids)) if self.policy.writes else {}
+        claimed = await self.record(lambda journal: journal.claimed(ids))
         creates, replaces, displaced = [], [], []
         for row, contact in rows:
             there = stored.get(contact.id)
@@ -203,10 +203,9 @@ class Writer:
                 return changed
         if self.policy.writes or says_the_same(there, contact, given):
             work.unchanged += 1
-            if self.policy.writes:
-                work.claims.append((contact.id, row))
         else:
             self._duplicate(work, row)
+        work.claims.append((contact.id, row))  # it leaves no mark, and later rows must know that it was first
         return None
 
     async def _replace(

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.import_stage import Desk
@@ -45,6 +45,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     size=st.sampled_from(["1", "2", "7", "500"]),
     mode=st.sampled_from(["skip", "update", "fill"]),
     other=ROWS,
+)
+@example(
+    [("Ann", "a@x.com", ""), ("Ann", "a@x.com", "")], "1", "skip", [("Bob", "a@x.com", ""), ("Ann", "a@x.com", "")]
 )
 def test_books_balance_and_a_second_time_changes_nothing(
     root: Path, rows: list[tuple[str, str, str]], size: str, mode: str, other: list[tuple[str, str, str]]
