@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
@@ -396,3 +397,28 @@ def test_millions_of_parts_are_refused_before_they_are_made(part: bytes, ada: Cl
         ).status
         == 201
     )
+
+
+def test_no_refusal_puts_an_address_into_the_log(ada: Client, crm: Running) -> None:
+    whose = f"jane-{next(_NUMBERS)}"
+    mail = f"{whose}@logged.example"
+    made = ada.add(email=mail)
+    one = f"/contacts/{made['id']}"
+    refused = [
+        ada.ask("POST", "/contacts", data={"name": "N", "email": mail}),
+        ada.ask("POST", "/contacts", data={"name": "N", "email": f"{mail}@"}),
+        ada.ask("POST", "/contacts", data={"name": "N", mail: 1}),
+        ada.ask("POST", "/contacts", data={"name": "N", "type": mail}),
+        ada.ask("POST", "/contacts", data={"name": "N", "customFields": {f"__{mail}": 1}}),
+        ada.ask("POST", "/contacts/batch", data={"contacts": [{"name": mail, mail: 1}, {"email": mail}]}),
+        ada.ask("POST", "/contacts", body=f'{{"{mail}": '.encode()),
+        ada.ask("PATCH", one, data={mail: 1}),
+        ada.ask("PATCH", one, f'If-Match: "{mail}"', data={"name": "N"}),
+        ada.ask("GET", f"/contacts?cursor={mail}"),
+        ada.ask("GET", f"/contacts?{mail}=1"),
+        ada.ask("POST", "/contacts", f"Idempotency-Key: {mail} x", data={"name": "N"}),
+    ]
+    assert {answer.status for answer in refused} <= {400, 409, 412}
+    crm.await_log(f"PATCH {one} 412")
+    time.sleep(0.3)
+    assert not [line for line in crm.lines() if whose in line]
