@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+SIGN_IN = "gcloud auth application-default login   (or set GOOGLE_APPLICATION_CREDENTIALS)"
+"""How to be known to Google Cloud."""
+
 
 class ExitCode(IntEnum):
     """What the shell sees. One table, used by the CLI, the docs and the tests."""

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from gateway_runtime.contacts.model import Contact
 
-FaultKind = Literal["unavailable", "denied", "full", "busy"]
+FaultKind = Literal["unavailable", "denied", "unauthenticated", "full", "busy"]
 PAGE_BYTES = 6 * 1024 * 1024
 """What the contacts of a page with a limit of PAGE_LIMIT or less hold at most: as an answer they stay below the 10 MiB that a
 gateway passes on, and a few callers cannot fill the memory. Above that limit it is the caller who wants all of it."""
@@ -92,7 +92,8 @@ class TooLarge(Exception):
 
 
 class StoreFault(Exception):
-    """The store cannot do it now. `unavailable`: the retries are used up; `denied`: it may not; `full`: no room is left;
+    """The store cannot do it now. `unavailable`: the retries are used up; `denied`: it may not;
+    `unauthenticated`: it was shown no credentials, or not the right ones; `full`: no room is left;
     `busy`: somebody else held it for too long. The detail is for the log and never holds data of a contact."""
 
     def __init__(self, kind: FaultKind, detail: str = "") -> None:

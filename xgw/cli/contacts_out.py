@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
 from pathlib import Path
+from typing import Any, TextIO, TypeVar
 
 import click
 
 from xgw.cli.contacts import Place, place_of, store_at, store_option, tenant_of, tenant_option
 from xgw.cli.options import Invocation, leaf, show, talk
 from xgw.cli.streams import write_out
-from xgw.errors import ExitCode, UsageFault, XgwError
+from xgw.errors import ExitCode, NotFound, UsageFault, XgwError
 from xgw.report import Report, safe
+
+T = TypeVar("T")
 
 _status = click.option("--status", default="", metavar="S", help="Only those of this status.")
 _type = click.option("--type", "type_", default="", metavar="T", help="Only those of this type.")
@@ -44,11 +47,17 @@ def export(
     invocation: Invocation, tenant: str, store: str, status: str, type_: str, format_: str, to: Path | None
 ) -> int:
     """Write every contact, page by page. Cells that a spreadsheet would take for formulas are neutralised in CSV."""
-    whose, place = tenant_of(tenant), place_of(invocation, store)
+    if invocation.output != "table":
+        fix = f"--format {'csv' if invocation.output in ('csv', 'tsv') else 'jsonl'}"
+        raise UsageFault(
+            f"an export is no report: -o {invocation.output}", cause="it is the contacts themselves", fix=fix
+        )
+    whose, place = tenant_of(tenant), _readable(place_of(invocation, store))
     _check_filter(status, type_)
     asked = place, whose, status, type_, format_
     count = _run(*asked, None) if to is None else _into(to, *asked)
-    talk(invocation, f"{count:,} contacts" + (f" in {safe(str(to))}" if to else ""))
+    if count is not None:  # else whoever read it has left, and it is not known how many they had
+        talk(invocation, f"{count:,} contacts" + (f" in {safe(str(to))}" if to else ""))
     return ExitCode.OK
 
 
@@ -65,12 +74,24 @@ def export(
 @_type
 def count(invocation: Invocation, tenant: str, store: str, status: str, type_: str) -> int:
     """How many contacts there are, counted where they lie."""
-    whose, place = tenant_of(tenant), place_of(invocation, store)
+    whose, place = tenant_of(tenant), _readable(place_of(invocation, store))
     _check_filter(status, type_)
     number = _guarded(_count(place, whose, status, type_))
     data = {"tenant": whose, "store": place.url, "status": status or None, "type": type_ or None, "count": number}
     show(invocation, Report("contacts-count", ("tenant", "contacts"), [(whose, number)], data=data))
     return ExitCode.OK
+
+
+def _readable(place: Place) -> Place:
+    """The place, unless it is a file that is not there: opening that would make it. NotFound."""
+    path = Path(place.url.removeprefix("sqlite://"))
+    if not place.firestore and not path.exists():
+        raise NotFound(
+            f"{path}: there is no such file",
+            cause="a command that reads makes none, and no contacts were kept there yet",
+            fix="import some, or name another store: --store sqlite:///PATH",
+        )
+    return place
 
 
 async def _count(place: Place, tenant: str, status: str, type_: str) -> int:
@@ -86,7 +107,7 @@ def _check_filter(status: str, type_: str) -> None:
             raise UsageFault(f"{flag} {told!r} is none", cause=f"one of {', '.join(words)}", fix="correct it")
 
 
-def _into(path: Path, place: Place, tenant: str, status: str, type_: str, format_: str) -> int:
+def _into(path: Path, place: Place, tenant: str, status: str, type_: str, format_: str) -> int | None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         with open(
@@ -103,18 +124,26 @@ def _into(path: Path, place: Place, tenant: str, status: str, type_: str, format
     return number
 
 
-def _run(place: Place, tenant: str, status: str, type_: str, format_: str, file: object) -> int:
-    async def work() -> int:
+def _run(place: Place, tenant: str, status: str, type_: str, format_: str, file: TextIO | None) -> int | None:
+    """How many contacts were written; None when the reader of stdout left before the end."""
+
+    async def work() -> int | None:
         number = 0
-        async for text, more in _lines(place, tenant, status, type_, format_):
-            number += more
-            file.write(text) if file is not None else write_out(text)  # type: ignore[attr-defined]
+        async with aclosing(_lines(place, tenant, status, type_, format_)) as lines:
+            async for text, more in lines:
+                number += more
+                if file is not None:
+                    file.write(text)
+                elif not write_out(text):
+                    return None
         return number
 
     return _guarded(work())
 
 
-async def _lines(place: Place, tenant: str, status: str, type_: str, format_: str) -> AsyncIterator[tuple[str, int]]:
+async def _lines(
+    place: Place, tenant: str, status: str, type_: str, format_: str
+) -> AsyncGenerator[tuple[str, int], None]:
     """Text and how many contacts are in it."""
     from xgw.importer import export as out
 
@@ -130,13 +159,13 @@ async def _lines(place: Place, tenant: str, status: str, type_: str, format_: st
                 yield "".join(out.json_row(contact) for contact in page), len(page)
 
 
-def _guarded(work: object) -> int:
+def _guarded(work: Coroutine[Any, Any, T]) -> T:
     import asyncio
 
     from gateway_runtime.contacts.store import StoreFault
     from xgw.importer.run import fault_of
 
     try:
-        return asyncio.run(work)  # type: ignore[arg-type]
+        return asyncio.run(work)
     except StoreFault as fault:
-        raise fault_of(fault, "nothing was changed", f"xgw {' '.join(sys.argv[1:3])} again") from None
+        raise fault_of(fault, "nothing was changed", "the same command again", deed="read") from None

@@ -60,10 +60,11 @@ def is_redrawable(stream: TextIO | None) -> bool:
     return is_terminal(stream) and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def write_out(text: str) -> None:
-    """Data, to stdout. A reader that left (`| head -1`) is no fault: the command goes on and keeps its exit code."""
+def write_out(text: str) -> bool:
+    """Data, to stdout. A reader that left (`| head -1`) is no fault: the command goes on and keeps its exit code. False when
+    this text was the one that met nobody; what is written after it goes nowhere."""
     try:
-        _write(sys.stdout, text)
+        return _write(sys.stdout, text)
     except OSError as error:
         raise XgwError(
             "the output could not be written", cause=error.strerror or str(error), fix="make room, or write elsewhere"
@@ -78,17 +79,19 @@ def write_err(text: str) -> None:
         return
 
 
-def _write(stream: TextIO | None, text: str) -> None:
+def _write(stream: TextIO | None, text: str) -> bool:
     if stream is None or not text:
-        return
+        return True
     try:
         stream.write(text)
         stream.flush()
     except BrokenPipeError:
         _drop(stream)
+        return False
     except OSError:
         _drop(stream)
         raise
+    return True
 
 
 def _drop(stream: TextIO) -> None:

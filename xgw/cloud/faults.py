@@ -13,15 +13,13 @@ from google.api_core import exceptions as google
 from google.auth import exceptions as auth
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from xgw.errors import Conflict, NotFound, NotSignedIn, Refused, Unreachable, XgwError
+from xgw.errors import SIGN_IN, Conflict, NotFound, NotSignedIn, Refused, Unreachable, XgwError
 
 T = TypeVar("T")
 
-_SIGN_IN = "gcloud auth application-default login   (or set GOOGLE_APPLICATION_CREDENTIALS)"
-
 _MEANING: tuple[tuple[type[Exception], type[XgwError], str, str], ...] = (
     (google.NotFound, NotFound, "{what}: not found", "name the services of your deployment in xgw.toml: xgw init"),
-    (google.Unauthenticated, NotSignedIn, "{what}: not signed in", _SIGN_IN),
+    (google.Unauthenticated, NotSignedIn, "{what}: not signed in", SIGN_IN),
     (
         google.PermissionDenied,
         NotSignedIn,
@@ -46,8 +44,8 @@ _MEANING: tuple[tuple[type[Exception], type[XgwError], str, str], ...] = (
         "check the network, then run the same command again",
     ),
     (google.RetryError, Unreachable, "{what}: no answer in time", "check the network, then run the same command again"),
-    (auth.DefaultCredentialsError, NotSignedIn, "not signed in to Google Cloud", _SIGN_IN),
-    (auth.RefreshError, NotSignedIn, "the Google Cloud sign-in has expired", _SIGN_IN),
+    (auth.DefaultCredentialsError, NotSignedIn, "not signed in to Google Cloud", SIGN_IN),
+    (auth.RefreshError, NotSignedIn, "the Google Cloud sign-in has expired", SIGN_IN),
     (auth.TransportError, Unreachable, "{what}: no answer", "check the network, then run the same command again"),
     (google.GoogleAPICallError, XgwError, "{what}: failed", ""),
 )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gateway_runtime.contacts.store import StoreFault
-from xgw.errors import Conflict, ExitCode, NotSignedIn, Unreachable, XgwError
+from xgw.errors import SIGN_IN, Conflict, ExitCode, NotSignedIn, Unreachable, XgwError
 from xgw.importer.entries import Counts
 from xgw.importer.journal import Journal
 from xgw.importer.writing import Prepared, Writer
@@ -177,10 +177,12 @@ async def bring_in(
     return way.counts
 
 
-def fault_of(fault: StoreFault, left: str, resume: str) -> XgwError:
-    """What the store said, as a fault of the command. `left` says how much is left, `resume` how to go on."""
+def fault_of(fault: StoreFault, left: str, resume: str, *, deed: str = "written to") -> XgwError:
+    """What the store said, as a fault of the command. `left` says how much is left, `resume` how to go on, `deed` what the
+    store was to suffer."""
     kinds: dict[str, tuple[type[XgwError], str, str]] = {
-        "denied": (NotSignedIn, "the store refuses to be written to", "get the permission, then"),
+        "denied": (NotSignedIn, f"the store refuses to be {deed}", "get the permission, then"),
+        "unauthenticated": (NotSignedIn, "not signed in to Google Cloud", f"{SIGN_IN}, then"),
         "full": (XgwError, "the store has no room left, or its quota is used up", "make room, then"),
         "busy": (Conflict, "somebody else holds the store", "when they are done:"),
         "unavailable": (Unreachable, "the store does not answer", "when it does:"),

@@ -43,7 +43,7 @@ AGAIN = frozenset({_Code.UNAVAILABLE, _Code.RESOURCE_EXHAUSTED, _Code.ABORTED, _
 KIND: dict[grpc.StatusCode, FaultKind] = {
     _Code.ABORTED: "busy",
     _Code.PERMISSION_DENIED: "denied",
-    _Code.UNAUTHENTICATED: "denied",
+    _Code.UNAUTHENTICATED: "unauthenticated",
     _Code.INVALID_ARGUMENT: "denied",
     _Code.NOT_FOUND: "denied",  # the database
 }
@@ -124,5 +124,5 @@ def connect() -> tuple[FirestoreAsyncClient, Any, tuple[tuple[str, str], ...]]:
         try:
             channel = transport.create_channel(_HOST, scopes=transport.AUTH_SCOPES, options=_OPTIONS)
         except GoogleAuthError as error:
-            raise StoreFault("denied", f"no credentials: {type(error).__name__}") from None
+            raise StoreFault("unauthenticated", f"no credentials: {type(error).__name__}") from None
     return FirestoreAsyncClient(transport=transport(channel=channel)), channel, AS_OWNER if emulator else ()
