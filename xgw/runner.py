@@ -74,7 +74,7 @@ def apply(
         return Run(0, command, results, _exit_code(results), 0.0)
     with _recorded(bench, command) as run:
         for found in planned.steps:
-            if run.halted or stop():
+            if found.state != "skipped" and (run.halted or stop()):
                 run.end(StepResult(found.step, Outcome.SKIPPED, run.halted or "interrupted"))
             else:
                 run.end(_carry_out(bench, run.id, found, force=force))
@@ -261,10 +261,8 @@ class _Open:
     @property
     def halted(self) -> str:
         """Why no further step may start, or nothing."""
-        last = self.ended[-1] if self.ended else None
-        if last and last.outcome in (Outcome.REJECTED, Outcome.UNPROVEN):
-            return f"not started: {last.step.id} was {last.outcome}"
-        return last.reason if last and last.reason.startswith("not started") else ""
+        bad = next((r for r in self.ended if r.outcome in (Outcome.REJECTED, Outcome.UNPROVEN)), None)
+        return f"not started: {bad.step.id} was {bad.outcome}" if bad else ""
 
     def end(self, result: StepResult) -> None:
         """One more step has ended."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from google.cloud import run_v2
 
@@ -88,6 +90,15 @@ def test_a_missed_limit_undoes_the_step_and_stops_the_phase(cloud, tmp_path, whe
     assert engine.fields()["gateway"]["memory"] == "1Gi"
     assert engine.traffic() == dict.fromkeys(NAMES, LATEST_FORM)
     assert engine.serving_mode("gateway") == "loose"
+
+
+def test_what_was_not_asked_for_is_not_said_to_be_stopped_by_a_rejected_step(cloud, tmp_path):
+    phase = two_steps({"live": Verdict.FAILED})
+    steps = (phase.steps[1], phase.steps[0], replace(phase.steps[0], id="1.3"))
+    engine = Engine(target_on(cloud.target, tmp_path), tmp_path, replace(phase, steps=steps))
+    run = engine.apply(skip=["1.1"])
+    assert [result.outcome for result in run.steps] == [Outcome.REJECTED, Outcome.SKIPPED, Outcome.SKIPPED]
+    assert [result.reason for result in run.steps[1:]] == ["skipped: not asked for", "not started: 1.2 was rejected"]
 
 
 def test_a_candidate_that_fails_never_had_traffic(cloud, tmp_path):
