@@ -125,11 +125,19 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does; an unknown name is answered with the nearest one, without importing any."""
+        """As click does; an unknown name is answered with the nearest one."""
         known = self.list_commands(ctx)
         if args[0].startswith("-") or args[0] in known:
             return super().resolve_command(ctx, args)
-        raise no_such_command(ctx.command_path, args[0], known)
+        raise no_such_command(ctx.command_path, args[0], known, self.deeper())
+
+    def deeper(self) -> list[str]:
+        """The commands of the groups in here, as `contacts import`. Imports them: for a name that nobody knows."""
+        found = (
+            (name, self.get_command(click.Context(self), name)) for name in self.list_commands(click.Context(self))
+        )
+        groups = [(name, group) for name, group in found if isinstance(group, LazyGroup)]
+        return [f"{name} {below}" for name, group in groups for below in group.list_commands(click.Context(group))]
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Names and helps from the table: completing imports no command."""
@@ -166,11 +174,14 @@ def lazy_group(name: str, table: Table, examples: Examples, text: str) -> LazyGr
     return LazyGroup(name, table=table, examples=examples, help=text, callback=help_when_alone)
 
 
-def no_such_command(path: str, name: str, known: Sequence[str]) -> UsageFault:
-    """The fault for a name that is not a command, with the nearest that is."""
+def no_such_command(path: str, name: str, known: Sequence[str], deeper: Sequence[str] = ()) -> UsageFault:
+    """The fault for a name that is not a command, with the nearest that is: one of `deeper` that is called just so, then one
+    of `known`, then another of `deeper`."""
     import difflib
 
-    near = difflib.get_close_matches(name, known, 1, 0.5)
+    below = {words.rpartition(" ")[2]: words for words in reversed(deeper)}
+    near = [below[name]] if name in below else difflib.get_close_matches(name, known, 1, 0.5)
+    near = near or [below[word] for word in difflib.get_close_matches(name, below, 1, 0.7)]
     fix = f"did you mean: {path} {near[0]}" if near else f"see what there is: {path} --help"
     return UsageFault(f"there is no command {path} {name}", cause=f"{path} knows {', '.join(known)}", fix=fix)
 

@@ -45,7 +45,8 @@ def _context_of(words: tuple[str, ...]) -> click.Context:
         if command is None:
             known = group.list_commands(ctx) if isinstance(group, LazyGroup) else []
             topics = get_close_matches(word, TOPICS, 1) if position == 0 else []
-            fault = no_such_command(ctx.command_path, word, known)
+            deeper = group.deeper() if isinstance(group, LazyGroup) else []
+            fault = no_such_command(ctx.command_path, word, known, deeper)
             fault.fix = f"did you mean: xgw help {topics[0]}" if topics else fault.fix
             raise fault
         ctx = command.context_class(command, info_name=word, parent=ctx)

@@ -48,6 +48,7 @@ def plan(invocation: Invocation, detailed_exitcode: bool) -> int:
 def status(invocation: Invocation) -> int:
     """What the target is like now, what is pinned or locked, and how far each phase has come. Reads only."""
     from xgw import lock
+    from xgw.cli.phase_screens import next_after_status
     from xgw.plan import phases
     from xgw.planning import plan as make_plan
     from xgw.rollback import pins
@@ -79,7 +80,7 @@ def status(invocation: Invocation) -> int:
         "lock": {"who": holder.who, "pid": holder.pid, "stale": holder.stale} if holder else None,
     }
     show(invocation, Report("status", columns, rows, head=(f"Target {safe(target.label)}", ""), foot=foot, data=data))
-    talk(invocation, f"Next: xgw phase{plans[0].phase.number} plan")
+    talk(invocation, next_after_status(plans))
     return ExitCode.OK
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ def _title(planned: PhasePlan, target: Target) -> str:
 def _plan_rows(found: StepPlan, arrow: str) -> list[tuple[Any, ...]]:
     word = Cell(found.state, _SIGNS[found.state])
     if not found.deltas or found.state in ("skipped", "resume"):
-        return [(found.step.id, word, "", found.step.title, "", found.reason)]
+        return [(found.step.id, word, "", "", "", found.reason or _UNWRITTEN.get(found.state, ""))]
     rows: list[tuple[Any, ...]] = []
     for delta in found.deltas:
         for change in delta.fields:
@@ -76,6 +76,10 @@ def _plan_rows(found: StepPlan, arrow: str) -> list[tuple[Any, ...]]:
     return rows
 
 
+_UNWRITTEN: Mapping[str, str] = {
+    "holds": "the values are there, and proven",
+    "measure": "the values are there, not yet proven",
+}
 _SAME = " "
 """A cell that goes on saying what the one above it says."""
 
@@ -113,7 +117,19 @@ def next_after_plan(planned: PhasePlan) -> str:
     name = f"xgw phase{planned.phase.number}"
     if not planned.changes and not any(found.state == "measure" for found in planned.steps):
         return f"Next: {name} status"
-    return f"Next: {name} apply        or  {name} apply --only {planned.steps[0].step.id}"
+    first = next(found for found in planned.steps if found.state in ("change", "measure", "resume"))
+    return f"Next: {name} apply        or  {name} apply --only {first.step.id}"
+
+
+def next_after_status(plans: Sequence[PhasePlan]) -> str:
+    """What to type next: of the first phase that is not through, or a new measurement when all are."""
+    through = ("holds", "skipped")
+    open_ = next((planned for planned in plans if any(found.state not in through for found in planned.steps)), None)
+    if open_ is None:
+        return f"Next: xgw phase{plans[-1].phase.number} validate        measures again; there is nothing to apply"
+    states = {found.state for found in open_.steps}
+    verb = "apply" if states <= {*through, "resume", "measure"} else "plan"
+    return f"Next: xgw phase{open_.phase.number} {verb}"
 
 
 def run_report(run: Run, target: Target, style: Style) -> Report:
