@@ -34,9 +34,9 @@ class Session:
     """One Engine.IO session: from its handshake to its end. Times are time.monotonic."""
 
     __slots__ = (
-        "authorization", "blocked_at", "born", "closing", "cut_at", "deadline", "ends", "expires", "heard", "id", "identity",
-        "line", "outbox", "ping_at", "polled_at", "polling", "posting", "rooms", "sid", "sio", "stuck_at", "tokens", "tokens_at",
-        "trace", "upgrading", "user",
+        "address", "authorization", "blocked_at", "born", "closing", "cut_at", "deadline", "ends", "expires", "heard", "id",
+        "identity", "line", "outbox", "ping_at", "polled_at", "polling", "posting", "rooms", "sid", "sio", "stuck_at",
+        "tokens", "tokens_at", "trace", "upgrading", "user",
     )  # fmt: skip
 
     def __init__(self, request_id: str, trace: str, authorization: bytes | None, *, deadline: float, rate: int) -> None:
@@ -46,6 +46,8 @@ class Session:
         self.trace = trace
         self.authorization = authorization
         """The Authorization field of its handshake, until it has been looked at."""
+        self.address = ""
+        """The network address it counts for until it is let in."""
         self.sid = ""
         """Engine.IO's name for it."""
         self.sio = ""

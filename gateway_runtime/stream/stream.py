@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway_runtime.asgi import Request, Response
 from gateway_runtime.errors import Problem
+from gateway_runtime.rate.address import client_address
 from gateway_runtime.stream import handshake
 from gateway_runtime.stream import reasons as why
 from gateway_runtime.stream.admission import Admission
@@ -41,6 +42,8 @@ CUT_SECONDS = 2.0
 DRAIN_SECONDS = 2.0
 WAITING = 1000
 """Sessions that have not been let in yet; more get 503."""
+WAITING_EACH = 250
+"""Of these, sessions of one network address: else one stranger could keep everybody out."""
 AGE_SPREAD = 0.05
 
 
@@ -114,12 +117,12 @@ class Stream:
         handshake.check_origin(request, self._settings.cors_allowed_origins)
         wish = handshake.wish_of(request)
         authorization = handshake.authorization_of(request)
-        if not wish.sid:
-            self._may_begin()
+        address = "" if wish.sid else self._may_begin(request)
         server = self._server or await self._loaded()
         session = self._sessions.get(wish.sid) if wish.sid else self._new(request, authorization)
         if session is None:
             raise handshake.unknown_session()
+        session.address = session.address or address
         if request.switch is not None:
             return self._transports.websocket(server, request, session, wish)
         if session.line is not None:
@@ -128,9 +131,18 @@ class Stream:
             return await self._transports.post(server, request, session, wish)
         return await self._transports.poll(server, request, session, wish)
 
-    def _may_begin(self) -> None:
-        if self._draining or len(self._sessions) - self._leases.open >= WAITING:
+    def _may_begin(self, request: Request) -> str:
+        """The address of who wants to begin a session; Problem when too many wait already."""
+        address = client_address(request, self._settings.rate_limit_trusted_hops)
+        waiting = len(self._sessions) - self._leases.open
+        if waiting >= WAITING_EACH:  # only then they are counted
+            sessions = self._sessions.values()
+            of_it = sum(session.address == address and session.deadline < NEVER for session in sessions)
+        else:
+            of_it = 0
+        if self._draining or waiting >= WAITING or of_it >= WAITING_EACH:
             raise Problem("OVERLOADED", headers=[(b"retry-after", b"5")])
+        return address
 
     def _new(self, request: Request, authorization: bytes | None) -> Session:
         settings = self._settings

@@ -395,6 +395,18 @@ def test_nobody_hears_of_another_tenants_writes(tmp_path: Path, crm: Running) ->
         assert theirs.ask("keepalive") == {"ok": True}  # the next thing it hears
 
 
+def test_a_stranger_who_begins_and_begins_keeps_nobody_else_out(tmp_path: Path) -> None:
+    def begins(gateway: Running, address: str) -> int:
+        target = f"{PATH}?EIO=4&transport=polling"
+        return gateway.ask("GET", target, f"X-Forwarded-For: {address}", token="").status
+
+    with running(tmp_path, RATE_LIMIT_TRUSTED_HOPS="1") as gateway, raw(gateway, "X-Forwarded-For: 192.0.2.1") as found:
+        found.connect()
+        assert [begins(gateway, "192.0.2.1") for _ in range(252)] == [200] * 250 + [503] * 2
+        assert begins(gateway, "192.0.2.2") == 200
+        assert found.ask("keepalive") == {"ok": True}
+
+
 def test_a_polling_client_does_one_thing_of_a_kind_at_a_time(gateway: Running) -> None:
     with Polling(gateway) as client:
         client.connect()
