@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgw.cli.contacts import Place, arm_faults, place_of, stoppable, store_at, store_option, tenant_of, tenant_option
-from xgw.cli.contacts_plan import Asked, Planned, plan, save_mapping
+from xgw.cli.contacts_again import for_rejects, to_go_on
+from xgw.cli.contacts_ended import fault_told
+from xgw.cli.contacts_plan import Asked, Planned, check_rejects, plan, save_mapping
 from xgw.cli.options import Invocation, confirm, leaf, rows_counter, show, talk
 from xgw.errors import Conflict, ExitCode, XgwError
 from xgw.report import safe
 
 if TYPE_CHECKING:
-    from gateway_runtime.contacts.store import StoreFault
-    from xgw.importer.entries import Counts
+    from xgw.importer.entries import Counts, Refused
     from xgw.importer.journal import Journal
     from xgw.importer.run import Progress
 
@@ -96,6 +95,7 @@ def import_(invocation: Invocation, **options: Any) -> int:
     asked = Asked(**{**options, "unmapped": options["unmapped"] or ""})
     tenant, place = tenant_of(asked.tenant), place_of(invocation, asked.store)
     arm_faults(place)
+    check_rejects(asked, invocation.settings.home)
     with open_source(asked.file, spool=folder(invocation.settings.home)) as source:
         planned = plan(asked, tenant, place, source)
         if asked.save_mapping:
@@ -128,9 +128,9 @@ def _imported(invocation: Invocation, planned: Planned) -> int:
                 if stale:
                     talk(invocation, safe(f"took over import {run.id} from {stale.who} (pid {stale.pid} is gone)"))
                 _carry_out(invocation, planned, journal, resumed)
-        rejects = planned.rejects(run)
-        rejected = _write_rejects(planned, journal, rejects)
-        show(invocation, import_report(journal, rejects if rejected else None))
+        rejects, rejected = _write_rejects(invocation, planned, journal)
+        again = for_rejects(planned, rejects)
+        show(invocation, import_report(journal, rejects if rejected else None, again=again))
     return ExitCode.REJECTS if rejected else ExitCode.OK
 
 
@@ -174,7 +174,7 @@ def _carry_out(invocation: Invocation, planned: Planned, journal: Journal, resum
 
     from gateway_runtime.contacts.store import StoreFault
     from xgw.importer.importing import feed_of
-    from xgw.importer.run import StoreStopped
+    from xgw.importer.run import StoreStopped, TooManyRejects
 
     feed = feed_of(journal, planned.source, planned.sheet, planned.validator(journal.run))
     try:
@@ -182,10 +182,10 @@ def _carry_out(invocation: Invocation, planned: Planned, journal: Journal, resum
             asyncio.run(_bring_in(invocation, planned, journal, feed, resumed, stopping))
     except (XgwError, StoreStopped, StoreFault) as fault:
         told = fault.fault if isinstance(fault, StoreStopped) else fault
-        ended = _fault(told, planned, journal, feed.last)
+        unsettled = told.unsettled if isinstance(told, TooManyRejects) else ()
+        rejects, number = _write_rejects(invocation, planned, journal, unsettled)
+        ended = fault_told(told, planned, journal, feed.last, rejects if number else None)
         journal.end("open", str(ended))
-        if journal.reasons():
-            _write_rejects(planned, journal, planned.rejects(journal.run))
         raise ended from None
 
 
@@ -235,55 +235,23 @@ async def _bring_in(
             )
 
 
-def _fault(fault: XgwError | StoreFault, planned: Planned, journal: Journal, last: Any) -> XgwError:
-    """Why the run ended early, with how much is left and how to go on."""
-    from gateway_runtime.contacts.store import StoreFault
-    from xgw.importer.books import BooksDiffer
-    from xgw.importer.run import Interrupted, TooManyRejects, fault_of
-    from xgw.importer.writing import DuplicateFound
+def _write_rejects(
+    invocation: Invocation, planned: Planned, journal: Journal, more: Sequence[Refused] = ()
+) -> tuple[Path, int]:
+    """Where the rejects went, and how many. `more` are those of a batch that was not sent."""
+    from heapq import merge
 
-    run = journal.run
-    again = f"{_typed()} --resume" if "--resume" not in sys.argv else _typed()
-    if isinstance(fault, StoreFault):
-        return fault_of(fault, _left(planned, journal, last), again)
-    if isinstance(fault, Interrupted):
-        left = _left(planned, journal, last)
-        return Interrupted(f"{fault.message}; {left}", cause="Ctrl-C, or SIGTERM", fix=again)
-    if isinstance(fault, TooManyRejects):
-        return TooManyRejects(
-            fault.message, cause=fault.cause, fix=f"mend the file and --restart, or raise the limit: {again}"
-        )
-    if isinstance(fault, DuplicateFound):
-        return DuplicateFound(
-            fault.message,
-            cause=fault.cause,
-            fix=f"xgw contacts undo {run.id}, or --restart with another --on-duplicate",
-        )
-    if isinstance(fault, BooksDiffer) or fault.fix:
-        return fault
-    return type(fault)(fault.message, cause=fault.cause, fix=again)
+    from xgw.importer.rejects_file import write_rejects
 
-
-def _typed() -> str:
-    return shlex.join(["xgw", *sys.argv[1:]])
-
-
-def _left(planned: Planned, journal: Journal, last: Any) -> str:
-    """How much of the file has no fate yet: counted, or for a large rest in bytes."""
-    from xgw.importer.feed import unread
-
-    settled = journal.counts().read
-    rest = planned.source.size - (last.byte if last else 0)
-    if journal.run.shards > 1 or rest > 1 << 28:
-        return f"{settled:,} rows are settled, about {rest:,} bytes are left"
-    left = (last.row if last else 0) + unread(planned.source, planned.sheet, size=2000, after=last) - settled
-    return f"{settled:,} rows are settled, {left:,} are left"
-
-
-def _write_rejects(planned: Planned, journal: Journal, path: Path) -> int:
-    from xgw.importer.importing import write_rejects
-
-    return write_rejects(journal, planned.sheet, path)
+    wished = planned.rejects(journal.run)
+    rejects = merge(journal.refused(), more, key=lambda one: one.row)
+    path, number = write_rejects(invocation.settings.home, rejects, planned.sheet, wished)
+    if path != wished:
+        talk(
+            invocation, f"{safe(str(wished))} is there already and was not written by an import, or was changed since: "
+            f"the rejects go to {safe(str(path))}"
+        )  # fmt: skip
+    return path, number
 
 
 # --- without writing
@@ -302,9 +270,10 @@ def _rehearsed(invocation: Invocation, planned: Planned) -> int:
         journal = stack.enter_context(closing(runs.begin(folder, whole, {})))
         talk(invocation, introduction(planned, "dry run"))
         asyncio.run(_compare(invocation, planned, journal, folder))
-        path = planned.asked.rejects
-        rejected = _write_rejects(planned, journal, path) if path else journal.counts().rejected
-        show(invocation, import_report(journal, path if path and rejected else None, dry=True))
+        path, rejected = None, journal.counts().rejected
+        if rejected and planned.asked.rejects:
+            path, _ = _write_rejects(invocation, planned, journal)
+        show(invocation, import_report(journal, path, dry=True))
         counts = journal.counts()
         planned.limits.check(counts.read, counts.rejected, ended=True)
     return ExitCode.REJECTS if rejected else ExitCode.OK
@@ -339,6 +308,6 @@ async def _compare(invocation: Invocation, planned: Planned, journal: Journal, f
                 tell=lambda p: counter.told(p.byte / size, p.rows_here, f"{p.counts.rejected:,} rejected"),
             )
     except StoreStopped as stopped:
-        raise fault_of(stopped.fault, "nothing was written", _typed()) from None
+        raise fault_of(stopped.fault, "nothing was written", to_go_on(planned, how="--dry-run")) from None
     except StoreFault as fault:
-        raise fault_of(fault, "nothing was written", _typed()) from None
+        raise fault_of(fault, "nothing was written", to_go_on(planned, how="--dry-run")) from None

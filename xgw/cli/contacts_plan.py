@@ -123,7 +123,6 @@ def plan(asked: Asked, tenant: str, place: Place, source: Source) -> Planned:
     limits = Limits(asked.max_errors, asked.max_error_rate)
     planned = Planned(asked, place, source, sheet, made, policy, pace, limits, wished)
     planned.validator(replace(wished, family="none"))  # a mapping that cannot work is told before anything else
-    _check_rejects(planned)
     return planned
 
 
@@ -196,13 +195,25 @@ def _ramp(told: str, place: Place) -> float:
     return rate
 
 
-def _check_rejects(planned: Planned) -> None:
-    path = planned.rejects(replace(planned.wished, family="x"))
-    if planned.source.path != Path("-") and path.resolve() == planned.source.path.resolve():
-        raise UsageFault("the rejects would overwrite the file itself", fix="--rejects another file")
-    if not os.access(path.parent, os.W_OK):
+def check_rejects(asked: Asked, home: Path) -> None:
+    """That the file which --rejects names may be written. Where no file is named, one that is free will be found."""
+    from xgw.importer.rejects_file import replaceable
+
+    path = asked.rejects
+    if path and asked.file != "-" and path.resolve() == Path(asked.file).resolve():
         raise UsageFault(
-            f"rejected rows cannot be written to {path.parent}",
+            f"--rejects {path} is the file that is to be imported", cause="it would be written over", fix="name another"
+        )
+    if path and not replaceable(home, path):
+        raise UsageFault(
+            f"--rejects {path}: there is such a file already",
+            cause="no import wrote it from here, or it was changed since: it may be somebody's work",
+            fix="name another file, or move that one away",
+        )
+    folder = path.parent if path else Path() if asked.file == "-" else Path(asked.file).parent
+    if not os.access(folder, os.W_OK):
+        raise UsageFault(
+            f"rejected rows cannot be written to {folder}",
             cause="no such folder, or no permission",
             fix="--rejects FILE",
         )

@@ -38,8 +38,8 @@ def introduction(planned: Planned, name: str) -> str:
     return "\n".join(lines)
 
 
-def import_report(journal: Journal, rejects: Path | None, *, dry: bool = False) -> Report:
-    """The books of a run, and its rejects by reason."""
+def import_report(journal: Journal, rejects: Path | None, *, dry: bool = False, again: str = "") -> Report:
+    """The books of a run, and its rejects by reason. `again` is the command that imports them when they are mended."""
     run, counts, state = journal.run, journal.counts(), journal.state
     told = journal.told()
     seconds = float(told.get("seconds", 0))
@@ -52,7 +52,7 @@ def import_report(journal: Journal, rejects: Path | None, *, dry: bool = False) 
     head = [f"-- {'dry run' if dry else state.state} in {duration(seconds)} --", f"  {would}{told_counts(counts)}"]
     foot = [f"Rejects with reasons: {safe(str(rejects))}"] if rejects else []
     if rejects and not dry:
-        foot.append(f"Next: mend them, then  xgw contacts import {safe(str(rejects))} --tenant {safe(run.tenant)}")
+        foot.append(f"Next: mend them, then  {safe(again)}")
     if not dry:
         foot.append(f"Undo: xgw contacts undo {run.family}")
     data = {

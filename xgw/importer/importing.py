@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from itertools import chain
-from pathlib import Path
 
-from xgw.errors import XgwError
 from xgw.faults import reach
 from xgw.importer import books
 from xgw.importer.entries import Counts
-from xgw.importer.feed import Feed, reject_of
+from xgw.importer.feed import Feed
 from xgw.importer.journal import Journal
 from xgw.importer.policy import Policy
 from xgw.importer.ramp import Ramp
-from xgw.importer.rejects import rejects_head, rejects_row
 from xgw.importer.run import Limits, Progress, Recorder, bring_in
 from xgw.importer.sheet import Position, Sheet
 from xgw.importer.source import Source
@@ -84,30 +79,3 @@ def feed_of(journal: Journal, source: Source, sheet: Sheet, check: Validator) ->
             break
         start = Position(**part.stop)
     return Feed(source, sheet, check, size=run.batch_size, settled=settled, start=start)
-
-
-def write_rejects(journal: Journal, sheet: Sheet, path: Path) -> int:
-    """The rejects of a run as a CSV that can be imported again, in place of what stood there, whole or not at all; how many.
-    Nothing is written when there are none."""
-    rejects = journal.refused()
-    first = next(rejects, None)
-    if first is None:
-        return 0
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    count = 0
-    try:
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(rejects_head(sheet))
-            for one in chain((first,), rejects):
-                file.write(rejects_row(sheet, reject_of(one)))
-                count += 1
-        os.replace(fresh, path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise XgwError(
-            f"the rejects file {path} cannot be written",
-            cause=error.strerror or str(error),
-            fix="run the same command with --resume --rejects FILE; the rejects are in the journal",
-        ) from error
-    reach("rejects-written")
-    return count

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gateway_runtime.contacts.store import StoreFault
 from xgw.errors import SIGN_IN, Conflict, ExitCode, NotSignedIn, Unreachable, XgwError
-from xgw.importer.entries import Counts
+from xgw.importer.entries import Counts, Refused
 from xgw.importer.journal import Journal
 from xgw.importer.writing import Prepared, Writer
 
@@ -27,7 +27,10 @@ ENOUGH = 1000
 
 
 class TooManyRejects(XgwError):
-    """More rows were rejected than allowed. Nothing more was sent; what was is recorded."""
+    """More rows were rejected than allowed. Nothing more was sent; what was is recorded. `unsettled` are rejects of a batch that
+    was read and not sent, and so are in no journal."""
+
+    unsettled: Sequence[Refused] = ()
 
 
 class Interrupted(XgwError):
@@ -54,9 +57,13 @@ class Limits:
     def check(self, read: int, rejected: int, *, ended: bool = False) -> None:
         """TooManyRejects. The share counts from `ENOUGH` rows on, or at the end."""
         if self.count is not None and rejected > self.count:
-            raise _too_many(f"{rejected} of {read} rows are rejected, and --max-errors {self.count} allows no more")
+            raise _too_many(
+                f"{rejected:,} of the {read:,} rows read so far are rejected, and --max-errors {self.count} allows no more"
+            )
         if self.rate is not None and (ended or read >= ENOUGH) and rejected > self.rate * read:
-            raise _too_many(f"{rejected} of {read} rows are rejected, more than --max-error-rate {self.rate:g}")
+            raise _too_many(
+                f"{rejected:,} of the {read:,} rows read so far are rejected, more than --max-error-rate {self.rate:g}"
+            )
 
 
 @dataclass(frozen=True)
@@ -163,7 +170,7 @@ async def bring_in(
             if stopping():
                 raise Interrupted("stopped as asked, between two batches")
             read, rejected = read + batch.part.rows, rejected + len(batch.refused)
-            limits.check(read, rejected)
+            _checked(limits, read, rejected, batch)
             await way.send(batch, in_flight)
         if stopping():
             raise Interrupted("stopped as asked, between two batches")
@@ -175,6 +182,14 @@ async def bring_in(
             for task in done:
                 task.exception()  # looked at: one of them is on its way up already
     return way.counts
+
+
+def _checked(limits: Limits, read: int, rejected: int, batch: Prepared) -> None:
+    try:
+        limits.check(read, rejected)
+    except TooManyRejects as fault:
+        fault.unsettled = batch.refused
+        raise
 
 
 def fault_of(fault: StoreFault, left: str, resume: str, *, deed: str = "written to") -> XgwError:
