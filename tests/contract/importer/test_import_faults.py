@@ -84,7 +84,9 @@ def test_killed_while_its_answers_are_lost_a_resumed_run_finds_its_own_rows(
     whole(behind, behind.brought(name, *CUSTOM, "--resume", code=7))
 
 
-@pytest.mark.parametrize(("kind", "code"), [("denied", 4), ("unauthenticated", 4), ("full", 1), ("busy", 5), ("unavailable", 6)])
+@pytest.mark.parametrize(
+    ("kind", "code"), [("denied", 4), ("unauthenticated", 4), ("full", 1), ("busy", 5), ("unavailable", 6)]
+)
 def test_each_fault_of_a_store_has_its_exit_code_and_says_what_is_left(kind: FaultKind, code: int) -> None:
     fault = fault_of(StoreFault(kind, "detail"), "12 rows are settled, 3 are left", "xgw contacts import x --resume")
     assert fault.exit_code == code
