@@ -21,6 +21,7 @@ from functools import cached_property
 from itertools import accumulate, chain, islice
 
 from xgw.errors import XgwError
+from xgw.importer.again import refused_again
 from xgw.importer.encodings import Encoding
 from xgw.importer.reasons import LIMIT
 from xgw.importer.sheet import Position, Sheet
@@ -281,7 +282,8 @@ def _begins(ends: list[int], blanks: list[int]) -> list[int]:
 def _mark(
     rows: list[Row | None], begins: list[int], ends: list[int], lines: list[str], broken: dict[int, str], sheet: Sheet
 ) -> None:
-    """Rows that were split and still cannot be taken: the wrong number of fields, NUL, bytes that are no text."""
+    """Rows that were split and still cannot be taken: the wrong number of fields, NUL, bytes that are no text; in
+    a rejects file what nobody mended, and what moved."""
     text = "".join(lines)
     suspects: tuple[tuple[str, re.Pattern[str]], ...] = ()
     if "\0" in text:
@@ -298,6 +300,10 @@ def _mark(
             if row is not None and len(row) != width:
                 broken[index] = "TOO_FEW_FIELDS" if len(row) < width else "TOO_MANY_FIELDS"
                 rows[index] = None
+    if sheet.again:
+        for index, row in enumerate(rows):
+            if row is not None and (code := refused_again(row, sheet)):
+                broken[index], rows[index] = code, None
 
 
 _NUL = re.compile("\0")

@@ -29,6 +29,9 @@ REASONS: Mapping[str, Reason] = {
         "a lone carriage return or line feed stands outside quotes", "quote the field that holds it", broken=True
     ),
     "FIELD_TOO_LARGE": Reason("a field holds more than 1,048,576 characters", "shorten it", broken=True),
+    "MOVED_CELLS": Reason(
+        "the xgw_ cells of a rejects file are not in their own columns", "put the fields back, and empty the xgw_ cells"
+    ),
     # --- the row cannot be kept
     "EMPTY_ROW": Reason("every field is empty", "leave the row away"),
     "REQUIRED": Reason("a field that every contact has is empty", "fill it in"),
@@ -45,6 +48,8 @@ REASONS: Mapping[str, Reason] = {
     "CONTENDED": Reason("somebody else kept changing this contact", "import the row again"),
 }
 """Code -> what it says, and what to do."""
+
+MOVED = "MOVED_CELLS"
 
 LIMIT = 1 << 20
 """Characters of one field."""

@@ -4,23 +4,24 @@ It has the same encoding, delimiter and line ends, the same header, and five col
 import: xgw_line, xgw_byte, xgw_code, xgw_reason, xgw_raw. A row that could be split into fields stands there with its
 original bytes. One that could not (REASONS: broken) would spoil the file; its fields are left empty, and xgw_raw holds
 "raw:" and the row's text with backslash escapes, from which `original` gives back every byte. Mend it by filling in
-the fields. Left as it is, it is refused again (EMPTY_ROW), and goes into the next rejects file unchanged.
+the fields. One with too few or too many fields stands there in as many as there are columns, and xgw_raw holds the whole.
+Left as they are, both are refused again with the same code, and go into the next rejects file unchanged (xgw.importer.again).
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway_runtime.contacts.model import Contact
-from xgw.importer.encodings import Encoding
+from xgw.importer.again import FITTED, MARK, escaped, fitted, unmended
 from xgw.importer.reading import Batch
 from xgw.importer.reasons import REASONS
 from xgw.importer.sheet import OURS, Sheet
 from xgw.importer.validation import Refusal
-
-_MARK = "raw:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +74,43 @@ def rejects_head(sheet: Sheet) -> bytes:
 
 
 def rejects_row(sheet: Sheet, reject: Reject) -> bytes:
-    """The line (or lines) of a rejects file for that row."""
+    """The line (or lines) of a rejects file for that row: as many fields as columns, then our cells, each in its own."""
     dialect, code = sheet.dialect, sheet.dialect.encoding
     end = dialect.newline or "\n"
-    row = code.decode(reject.raw)
-    text, kept, broken = row.rstrip("\r\n"), "", REASONS[reject.code].broken
-    if sheet.again and not broken:
-        cut = _cut(text, sheet)
-        if cut is None:
-            broken = True
-        elif reject.code == "EMPTY_ROW" and cut[1]:
+    text, kept = code.decode(reject.raw).rstrip("\r\n"), ""
+    if REASONS[reject.code].broken or reject.code in FITTED:
+        if sheet.again and _as_it_was(text, reject.code, sheet):
             return code.encode(text + end)
-        else:
-            text, kept = cut
-    if broken:
-        text, kept = dialect.delimiter * (len(sheet.columns) - 1), _MARK + escaped(reject.raw, code)
+        fields = fitted(text, sheet) if reject.code in FITTED else [""] * len(sheet.columns)
+        text, kept = _joined(fields, sheet), MARK + escaped(reject.raw, code)
+    elif sheet.again:
+        text, kept = _cut(text, sheet)
     cells = (str(reject.line), str(reject.byte), reject.code, _plain(reject), kept)
     quote = dialect.quote
     added = "".join(f"{dialect.delimiter}{quote}{cell.replace(quote, quote * 2)}{quote}" for cell in cells)
     return code.encode(text + added + end)
+
+
+def _as_it_was(text: str, code: str, sheet: Sheet) -> bool:
+    """Whether this is a row of a rejects file that nobody mended."""
+    cells = _split(text, sheet)
+    return len(cells) == sheet.width and unmended(cells, sheet) == code
+
+
+def _split(text: str, sheet: Sheet) -> list[str]:
+    try:
+        return next(sheet.dialect.reader(io.StringIO(text, newline="")), [])
+    except csv.Error:
+        return []
+
+
+def _joined(fields: Sequence[str], sheet: Sheet) -> str:
+    """Fields as a line, in quotes where that is needed."""
+    out = io.StringIO()
+    csv.writer(out, delimiter=sheet.dialect.delimiter, quotechar=sheet.dialect.quote, lineterminator="\r\n").writerow(
+        fields
+    )
+    return out.getvalue().removesuffix("\r\n")
 
 
 def _plain(reject: Reject) -> str:
@@ -100,58 +119,12 @@ def _plain(reject: Reject) -> str:
     return reason.encode("ascii", "backslashreplace").decode()
 
 
-def _cut(text: str, sheet: Sheet) -> tuple[str, str] | None:
-    """The row of a rejects file without our columns, and what its xgw_raw holds; None when they are not there."""
+def _cut(text: str, sheet: Sheet) -> tuple[str, str]:
+    """The row of a rejects file without our columns, and what its xgw_raw holds."""
     quote, delimiter = re.escape(sheet.dialect.quote), re.escape(sheet.dialect.delimiter)
-    cell = rf"(?:{quote}((?:[^{quote}]++|{quote}{quote})*+){quote}|(?!{quote})([^{delimiter}\r\n]*+))"
+    cell = rf"(?:{quote}(?:[^{quote}]++|{quote}{quote})*+{quote}|(?!{quote})[^{delimiter}\r\n]*+)"
     places = list(re.finditer(rf"(?:^|{delimiter}){cell}", text))
-    if len(places) <= len(OURS) or places[-1].end() != len(text):
-        return None
-    line, byte, code, _, raw = ((found[1] or found[2] or "") for found in places[-len(OURS) :])
-    if not (line.isdigit() and byte.isdigit() and code in REASONS):
-        return None
-    return text[: places[-len(OURS)].start()], raw.replace(sheet.dialect.quote * 2, sheet.dialect.quote)
-
-
-_SHORT = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_LONG = {text: sign for sign, text in _SHORT.items()}
-_ESCAPE = re.compile(r"\\(?:[\\nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|b[0-9a-f]{2})")
-
-
-def escaped(raw: bytes, encoding: Encoding) -> str:
-    """Bytes as one line of printable text: \\\\, \\n, \\r, \\t; \\xNN for a byte that is no text and for ASCII's control
-    characters; \\uNNNN, \\UNNNNNNNN for other invisible ones; \\bNN for half a UTF-16 unit at the end."""
-    tail = ""
-    if encoding.width == 2 and len(raw) % 2:
-        raw, tail = raw[:-1], f"\\b{raw[-1]:02x}"
-    return "".join(_sign(sign, encoding) for sign in encoding.decode(raw)) + tail
-
-
-def _sign(sign: str, encoding: Encoding) -> str:
-    place = ord(sign)
-    if sign in _SHORT:
-        return _SHORT[sign]
-    if sign.isprintable():
-        return sign
-    if place < 0x80:
-        return f"\\x{place:02x}"
-    if encoding.width == 1 and 0xDC80 <= place <= 0xDCFF:
-        return f"\\x{place - 0xDC00:02x}"
-    return f"\\u{place:04x}" if place < 0x10000 else f"\\U{place:08x}"
-
-
-def original(raw: str, encoding: Encoding) -> bytes:
-    """The bytes of a rejected row, from what xgw_raw holds."""
-    text = raw.removeprefix(_MARK)
-    tail = b""
-    if re.search(r"(?<!\\)(?:\\\\)*\\b[0-9a-f]{2}\Z", text):
-        text, tail = text[:-4], bytes.fromhex(text[-2:])
-    return encoding.encode(_ESCAPE.sub(_unescaped, text)) + tail
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    found = match[0]
-    if found in _LONG:
-        return _LONG[found]
-    place = int(found[2:], 16)
-    return chr(place + 0xDC00 if found[1] == "x" and place >= 0x80 else place)
+    cells = _split(text, sheet)
+    if len(places) == len(cells) == sheet.width and places[-1].end() == len(text):
+        return text[: places[-len(OURS)].start()], cells[-1]
+    return _joined(cells[: len(sheet.columns)], sheet), cells[-1] if cells else ""
