@@ -315,6 +315,32 @@ def recognised_exports() -> str:
     return table(("export", "has the columns", "dates, besides RFC 3339"), rows)
 
 
+def export_fields() -> str:
+    """What becomes of the columns of a recognised export."""
+    from xgw.importer.columns import EXPORTS
+
+    def told(fields: Mapping[str, Sequence[str]]) -> str:
+        if all(columns == (name,) for name, columns in fields.items()):
+            return f"every field from the column of its name: {', '.join(code(name) for name in fields)}"
+        return "; ".join(f"{code(name)} = {' + '.join(columns)}" for name, columns in fields.items())
+
+    rows = [(export.name, told(export.fields)) for export in EXPORTS]
+    return table(("export", "field = columns"), rows)
+
+
+def export_values() -> str:
+    """Words of recognised exports that are translated."""
+    from xgw.importer.columns import EXPORTS
+
+    words = [
+        (export.name, code(field), code(spelling), code(word))
+        for export in EXPORTS
+        for field, spellings in export.values.items()
+        for spelling, word in spellings.items()
+    ]
+    return table(("export", "field", "spelling, in any case", "becomes"), words)
+
+
 def mapping_file() -> str:
     """The keys of a mapping file."""
     from xgw.importer.mapping_file import KEYS
@@ -326,6 +352,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "reject-codes": reject_codes,
     "column-names": column_names,
     "recognised-exports": recognised_exports,
+    "export-fields": export_fields,
+    "export-values": export_values,
     "mapping-file": mapping_file,
     "exit-codes": exit_codes,
     "faults-by-code": faults_by_code,
