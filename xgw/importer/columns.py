@@ -75,9 +75,12 @@ _STAGES = {
     "other": "other",
 }
 
+OWN = "xgw"
+"""The name of our own export: its column id says which contact a row was."""
+
 EXPORTS: Sequence[Export] = (
     Export(
-        "xgw",
+        OWN,
         ("id", "type", "name", "email", "relationshipType", "interactionCount", "slackMessageCount", "createdAt"),
         {name: (name,) for name in FIELDS},
         neutralised=True,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 
+from gateway_runtime.contacts.model import Contact
 from xgw.importer.entries import Refused, Slice
 from xgw.importer.reading import Batch, batches, shard
 from xgw.importer.rejects import Reject, checked
@@ -22,7 +23,9 @@ def slice_of(batch: Batch) -> Slice:
 def prepared(batch: Batch, check: Validator) -> Prepared:
     """The batch, every row of it a contact or a reject."""
     contacts, rejects = checked(batch, check)
-    return Prepared(slice_of(batch), contacts, [kept(one) for one in rejects], _given(batch, check), _refusing(batch))
+    refused = [kept(one) for one in rejects]
+    ids = _own_ids(batch, contacts, check) if check.id is not None else {}
+    return Prepared(slice_of(batch), contacts, refused, _given(batch, check), _refusing(batch), ids)
 
 
 def kept(reject: Reject) -> Refused:
@@ -34,6 +37,16 @@ def kept(reject: Reject) -> Refused:
 def reject_of(refused: Refused) -> Reject:
     """And back."""
     return Reject(row=refused.row, code=refused.code, raw=refused.raw, **refused.body)
+
+
+def _own_ids(batch: Batch, contacts: Sequence[tuple[int, Contact]], check: Validator) -> dict[int, str]:
+    """Of an export of ours: row -> the id that stands there, where it is another than follows from the e-mail."""
+    found = {}
+    for number, contact in contacts:
+        row = batch.rows[number - batch.start.row - 1]
+        if row is not None and (id := check.own_id(row)) and id != contact.id:
+            found[number] = id
+    return found
 
 
 def _given(batch: Batch, check: Validator) -> Callable[[int], Collection[str]]:

@@ -110,7 +110,7 @@ class Way:
     async def send(self, batch: Prepared, most: int) -> None:
         """Starts a batch when there is room for it and nobody on the way holds one of its ids. A fault of any batch ends
         the sending; later batches never overtake one that failed."""
-        ids = [contact.id for _, contact in batch.rows]
+        ids = [contact.id for _, contact in batch.rows] + list(batch.ids.values())
         while True:
             self._raise()
             waiting = {self.holders[id] for id in ids if id in self.holders}

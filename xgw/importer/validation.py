@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Any
 from gateway_runtime.contacts.checks import CHECKS, CUSTOM_KEYS, MOST, InvalidContact, custom_key, custom_value
 from gateway_runtime.contacts.model import ATTRIBUTES, DEFAULTS, Contact, contact_id
 from xgw.errors import UsageFault
-from xgw.importer.columns import CUSTOM
+from xgw.importer.columns import CUSTOM, OWN
 from xgw.importer.mapping import ANY, WORDS, FieldMap
 from xgw.importer.neutral import plain
 from xgw.importer.reasons import shown
@@ -41,7 +42,8 @@ class Validator:
 
     A contact's id follows from its e-mail, whatever the case of its letters, or from the column `key`, as it stands there
     without the blanks around it. An empty cell leaves a field at its default: `now` for the times, `by` for createdBy,
-    "import" for the source. `mark` is "RUN:ROW". `now` is microseconds since the epoch.
+    "import" for the source. `mark` is "RUN:ROW". `now` is microseconds since the
+    epoch. In an export of ours a row without an e-mail keeps the id it has.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Validator:
         ]
         self.custom = _customs(made, columns, places)
         self.key = _key_place(key, made, places)
+        self.id = places.get("id") if made.made_for == OWN and self.key is None else None
         defaults = {**DEFAULTS, "name": "", "source": "import", "createdAt": now, "updatedAt": now, "createdBy": by}
         self.defaults = [defaults[name] for name in _SLOTS]
 
@@ -87,10 +90,14 @@ class Validator:
         except InvalidContact as error:
             return self._refused(row, name, error)
         key = values[_EMAIL].casefold() if self.key is None else row[self.key].strip()
-        if not key:
+        if not key and not self.own_id(row):
             return self._keyless(row)
         values += (custom, f"{self.run}:{number}")
-        return Contact(contact_id(self.tenant, key), *values)
+        return Contact(contact_id(self.tenant, key) if key else self.own_id(row), *values)
+
+    def own_id(self, row: list[str]) -> str:
+        """The id that a row of an export of ours holds; nothing where rows are told apart by something else."""
+        return row[self.id] if self.id is not None and _ID.fullmatch(row[self.id]) else ""
 
     def given(self, row: list[str]) -> frozenset[str]:
         """The fields (customFields.NAME among them) for which the row holds a value."""
@@ -123,6 +130,7 @@ class Validator:
 
 
 _NAME = _SLOTS["name"]
+_ID = re.compile("[0-9a-f]{32}")
 
 
 def _key_place(key: str, made: FieldMap, places: Mapping[str, int]) -> int | None:

@@ -9,7 +9,7 @@ same time; two that hold the same id never are (xgw.importer.run).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from gateway_runtime.contacts.model import Contact
@@ -62,6 +62,8 @@ class Prepared:
     given: Callable[[int], Collection[str]]
     refuse: Callable[[int, str, str], Refused]
     """(row, code, reason) -> the reject for a row that the store would not have."""
+    ids: Mapping[int, str] = field(default_factory=dict)
+    """Rows of an export of ours -> the id that the contact had, where another one follows from the row."""
 
 
 @dataclass
@@ -99,7 +101,7 @@ class Writer:
         """Writes a batch and records what became of it. On a fault of the store the batch stays unsettled, and is sent again
         by whoever resumes."""
         part, work = batch.part, _Open(batch)
-        rows = self._firsts(work)
+        rows = self._firsts(work, await self._recognised(batch))
         if self.resumed:
             work.pictures = await self.record(lambda journal: journal.pictures(part.n))
         await self.record(lambda journal: journal.intend(part, [(row, contact.id) for row, contact in rows]))
@@ -120,11 +122,33 @@ class Writer:
         reach("batch-settled")
         return fate
 
-    def _firsts(self, work: _Open) -> list[tuple[int, Contact]]:
+    async def _recognised(self, batch: Prepared) -> Sequence[tuple[int, Contact]]:
+        """The rows; those of an export of ours under the id of the contact they were made of, if it is here.
+
+        The contact with the row's id and address comes first, then the one whose id follows from the address and that has it
+        still, then the one with the row's id, whose address is another now. What another row of this import wrote is not it.
+        """
+        if not batch.ids:
+            return batch.rows
+        ids = {contact.id for row, contact in batch.rows if row in batch.ids} | set(batch.ids.values())
+        stored = await self.store.get_many(self.tenant, list(ids))
+
+        def recognised(row: int, contact: Contact) -> Contact:
+            had, here = stored.get(batch.ids.get(row, "")), stored.get(contact.id)
+            if had is None or (_family(had.mark) == self.family and had.mark != contact.mark):
+                return contact
+            address = contact.email.casefold()
+            if had.email.casefold() != address and here is not None and here.email.casefold() == address:
+                return contact
+            return replace(contact, id=had.id)
+
+        return [(row, recognised(row, contact)) for row, contact in batch.rows]
+
+    def _firsts(self, work: _Open, all_: Sequence[tuple[int, Contact]]) -> list[tuple[int, Contact]]:
         """The rows without those whose contact an earlier row of this batch is."""
         seen: set[str] = set()
         rows = []
-        for row, contact in work.batch.rows:
+        for row, contact in all_:
             if contact.id in seen:
                 self._duplicate(work, row)
             else:
