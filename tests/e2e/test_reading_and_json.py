@@ -33,6 +33,8 @@ READING = [
     ("unlock",),
     ("rollback", "gateway", "--dry-run"),
     ("rollback", "--run", "1", "--dry-run"),
+    ("contacts", "count", "--tenant", "acme"),
+    ("contacts", "imports"),
     ("local", "status"),
     ("doctor",),
     ("config", "show"),

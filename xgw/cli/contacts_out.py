@@ -168,4 +168,4 @@ def _guarded(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
     except StoreFault as fault:
-        raise fault_of(fault, "nothing was changed", "the same command again", deed="read") from None
+        raise fault_of(fault, "nothing was read", "the same command again", deed="read") from None
