@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 from xgw.report import Style, duration, paint, safe, signed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+    from rich.live import Live
     from rich.text import Text
 
 HEARTBEAT_S = 15.0
@@ -139,30 +143,12 @@ class LiveView:
     """Finished steps scroll away as lines; the open ones are redrawn below them with their newest note and time."""
 
     def __init__(self, stream: TextIO, style: Style) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
         self._style = style
         self._lock = threading.Lock()
         self._open: dict[str, tuple[str, str, float]] = {}
         self._evidence: dict[str, list[str]] = {}
-        self._console = Console(
-            file=stream,
-            force_terminal=True,
-            no_color=not style.colour,
-            color_system="standard" if style.colour else None,
-            highlight=False,
-            markup=False,
-            emoji=False,
-        )
-        self._live = Live(
-            get_renderable=self._picture,
-            console=self._console,
-            refresh_per_second=8,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+        self._console = _console(stream, style)
+        self._live = _live(self._console, self._picture)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -213,6 +199,35 @@ class LiveView:
         return picture
 
 
+def _console(stream: TextIO, style: Style) -> Console:
+    """A terminal that takes text as it is given."""
+    from rich.console import Console
+
+    return Console(
+        file=stream,
+        force_terminal=True,
+        no_color=not style.colour,
+        color_system="standard" if style.colour else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def _live(console: Console, picture: Callable[[], Text]) -> Live:
+    """Redraws `picture` at the foot of the terminal, eight times a second, and leaves nothing behind."""
+    from rich.live import Live
+
+    return Live(
+        get_renderable=picture,
+        console=console,
+        refresh_per_second=8,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
 def _ansi(text: str) -> Text:
     from rich.text import Text
 
@@ -257,11 +272,12 @@ class Pace:
         self.share, self.rows, self.extra = max(0.0, min(share, 1.0)), rows, extra
 
     def line(self) -> str:
-        """75%  7,500 rows  4,180 rows/s  eta 1s  141 rejected"""
+        """75%  7,500 rows  141 rejected  4,180 rows/s  eta 1s: what may be cut off stands last."""
         passed = max(time.monotonic() - self.since, 1e-6)
         done = self.share - max(self.first, 0.0)
         eta = f"  eta {duration(passed * (1 - self.share) / done)}" if done > 0 and passed > 0.5 else ""
-        return f"{max(self.share, 0):4.0%}  {self.rows:,} rows  {self.rows / passed:,.0f} rows/s{eta}  {self.extra}"
+        extra = f"  {self.extra}" if self.extra else ""
+        return f"{max(self.share, 0):4.0%}  {self.rows:,} rows{extra}  {self.rows / passed:,.0f} rows/s{eta}"
 
 
 class NoCounter:
@@ -301,32 +317,14 @@ class LineCounter:
 
 
 class BarCounter:
-    """One line that is redrawn: a bar, and what `Pace.line` says."""
+    """One line that is redrawn: what `Pace.line` says, and before it a bar in the room that is left."""
 
     WIDTH = 24
 
     def __init__(self, stream: TextIO, style: Style, doing: str) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
         self._style, self._doing, self._pace = style, doing, Pace()
-        console = Console(
-            file=stream,
-            force_terminal=True,
-            no_color=not style.colour,
-            color_system="standard" if style.colour else None,
-            highlight=False,
-            markup=False,
-            emoji=False,
-        )
-        self._live = Live(
-            get_renderable=self._picture,
-            console=console,
-            refresh_per_second=8,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+        self._console = _console(stream, style)
+        self._live = _live(self._console, self._picture)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -341,9 +339,11 @@ class BarCounter:
         self._pace.told(share, rows, extra)
 
     def _picture(self) -> Text:
-        full = round(max(self._pace.share, 0.0) * self.WIDTH)
+        line = self._pace.line()
+        width = max(0, min(self.WIDTH, self._console.width - len(self._doing) - len(line) - 4))
+        full = round(max(self._pace.share, 0.0) * width)
         done, rest = ("#", ".") if self._style.ascii else ("█", "░")
-        bar = paint(done * full, "ok", self._style) + rest * (self.WIDTH - full)
-        picture = _ansi(f"{self._doing}  {bar}  {self._pace.line()}")
+        bar = paint(done * full, "ok", self._style) + rest * (width - full)
+        picture = _ansi(f"{self._doing}  {bar}{'  ' if width else ''}{line}")
         picture.no_wrap, picture.overflow = True, "crop"
         return picture

@@ -74,7 +74,8 @@ Value = str | int | float | bool | None | Cell
 class Report:
     """What a command has to say: `data` for machines; columns and rows, between head and foot lines, for people.
 
-    Without `data` the rows are the data, one object per row under the column names.
+    Without `data` the rows are the data, one object per row under the column names. `dense`: in the table for
+    people whole numbers stand as 1,234, and columns are no wider than they need.
     """
 
     noun: str
@@ -83,6 +84,7 @@ class Report:
     head: Sequence[str] = ()
     foot: Sequence[str] = ()
     data: object = None
+    dense: bool = False
 
 
 def symbol(name: str, style: Style = PLAIN) -> str:
@@ -185,20 +187,21 @@ def _tabulated(report: Report, style: Style) -> Iterable[str]:
 
     columns = list(zip(*report.rows, strict=True))
     aligns = ["right" if all(_is_number(cell) for cell in column) else "left" for column in columns]
-    rows = [[_shown(cell, style) for cell in row] for row in report.rows]
+    rows = [[_shown(_in_groups(cell) if report.dense else cell, style) for cell in row] for row in report.rows]
     heads = [paint(name.upper(), "bold", style) for name in report.columns]
-    text = tabulate(
-        rows,
-        headers=heads,
-        tablefmt="plain",
-        disable_numparse=True,
-        colalign=aligns,
-    )
+    if report.dense:  # a header of tabulate's own takes two columns more than it has signs
+        text = tabulate([heads, *rows], tablefmt="plain", disable_numparse=True, colalign=aligns)
+    else:
+        text = tabulate(rows, headers=heads, tablefmt="plain", disable_numparse=True, colalign=aligns)
     return (line.rstrip() for line in text.split("\n"))
 
 
 def _is_number(cell: Value) -> bool:
     return cell is None or (isinstance(cell, (int, float)) and not isinstance(cell, bool))
+
+
+def _in_groups(cell: Value) -> Value:
+    return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else cell
 
 
 def _shown(cell: Value, style: Style) -> str:

@@ -120,7 +120,8 @@ def _imported(invocation: Invocation, planned: Planned) -> int:
     with closing(journal):
         run = journal.run
         talk(invocation, f"import {run.id}" if planned.place.careful else introduction(planned, run.id))
-        if journal.state.state == "open":
+        before = journal.state.state != "open"
+        if not before:
             counts = journal.counts()
             if resumed:
                 talk(invocation, f"going on with import {run.id}: {counts.read:,} rows are settled")
@@ -130,19 +131,25 @@ def _imported(invocation: Invocation, planned: Planned) -> int:
                 _carry_out(invocation, planned, journal, resumed)
         rejects, rejected = _write_rejects(invocation, planned, journal)
         again = for_rejects(planned, rejects)
-        show(invocation, import_report(journal, rejects if rejected else None, again=again))
+        show(
+            invocation,
+            import_report(
+                journal, rejects if rejected else None, again=again, narrow=invocation.output == "table", before=before
+            ),
+        )
     return ExitCode.REJECTS if rejected else ExitCode.OK
 
 
 def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Journal, bool]:
     """The journal to write into, and whether somebody wrote into it before."""
+    from xgw import lock
     from xgw.importer import entries, runs
 
     asked, wished = planned.asked, planned.wished
     resume = asked.resume or os.environ.get("CLOUD_RUN_TASK_ATTEMPT", "0") not in ("", "0")
     found = runs.same_again(home, wished, state="open")
     if found and asked.restart:
-        with closing(found):
+        with closing(found), lock.held(home, f"contacts import {found.run.id}", "--restart of its import"):
             found.end("left", "begun anew")
         found = None
     if found and not resume and found.run.sha256 == wished.sha256:
@@ -166,6 +173,11 @@ def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Jour
             talk(invocation, f"import {done.run.id} of this file is finished; there is nothing to go on with")
             return done, True
         done.close()
+    if asked.resume:
+        talk(
+            invocation,
+            "no import of this file with these options is unfinished here: nothing to go on with, it begins anew",
+        )
     return runs.begin(home, wished, os.environ), resume
 
 
@@ -218,9 +230,7 @@ async def _bring_in(
 
             def tell(progress: Progress) -> None:
                 rejected = progress.counts.rejected
-                counter.told(
-                    progress.byte / size, progress.rows_here, f"batch {progress.batches:,}  {rejected:,} rejected"
-                )
+                counter.told(progress.byte / size, progress.rows_here, f"{rejected:,} rejected")
 
             return await carry_out(
                 journal,
@@ -273,7 +283,7 @@ def _rehearsed(invocation: Invocation, planned: Planned) -> int:
         path, rejected = None, journal.counts().rejected
         if rejected and planned.asked.rejects:
             path, _ = _write_rejects(invocation, planned, journal)
-        show(invocation, import_report(journal, path, dry=True))
+        show(invocation, import_report(journal, path, dry=True, narrow=invocation.output == "table"))
         counts = journal.counts()
         planned.limits.check(counts.read, counts.rejected, ended=True)
     return ExitCode.REJECTS if rejected else ExitCode.OK

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xgw.cli.widths import WIDTH, cut, tail
+from xgw.cli.widths import lines as spread
 from xgw.report import Cell, Report, duration, relative, safe
 
 if TYPE_CHECKING:
@@ -20,26 +22,41 @@ def introduction(planned: Planned, name: str) -> str:
     """What was found out about the file, where it goes, and which column becomes what. Everything from the file escaped."""
     dialect, made, run = planned.sheet.dialect, planned.made, planned.wished
     part = f"   part {run.shard + 1} of {run.shards}" if run.shards > 1 else ""
-    lines = [
-        f"{safe(planned.source.name)}  {dialect.told()}   "
-        f"tenant {safe(run.tenant)} -> {safe(planned.place.label)}   import {name}{part}"
-    ]
-    pairs = [f"{' + '.join(safe(c) for c in sources)} -> {safe(field)}" for field, sources in made.fields.items()]
-    lines += ["  " + "   ".join(pairs[at : at + 4]) for at in range(0, len(pairs), 4)]
+    told = [tail(safe(planned.source.name), 40), dialect.told()]
+    where = [f"tenant {cut(safe(run.tenant), 30)} -> {tail(safe(planned.place.label), 60)}", f"import {name}{part}"]
+    lines = [*spread(told, first=""), *spread(where)]
+    lines += spread(
+        (
+            f"{' + '.join(cut(safe(c), 36) for c in sources)} -> {cut(safe(field), 36)}"
+            for field, sources in made.fields.items()
+        ),
+        between="   ",
+    )
     others = made.others(planned.sheet.columns)
     if others:
-        told = ", ".join(safe(column) for column in others[:8]) + (", …" if len(others) > 8 else "")
         kept = "kept as custom fields" if made.unmapped == "custom" else "not mapped"
-        lines.append(f"  {len(others)} column{'s' if len(others) > 1 else ''} {kept}: {told}")
+        names = [f"{cut(safe(column), 36)}," for column in others[:8]]
+        names[-1] = names[-1].rstrip(",") if len(others) <= 8 else f"{names[-1]} …"
+        first = f"{len(others):,} column{'s' if len(others) > 1 else ''} {kept}: {names[0]}"
+        lines += spread([first, *names[1:]], indent="    ", between=" ")
     if made.made_for:
-        lines.append(f"  recognised: an export of {safe(made.made_for)}")
+        lines.append(f"  recognised: an export of {cut(safe(made.made_for), 40)}")
     if planned.pace.ramp:
         lines.append(f"  at most {planned.pace.ramp:g} rows/s in the beginning, 50% more every 5 minutes (--ramp off)")
     return "\n".join(lines)
 
 
-def import_report(journal: Journal, rejects: Path | None, *, dry: bool = False, again: str = "") -> Report:
-    """The books of a run, and its rejects by reason. `again` is the command that imports them when they are mended."""
+def import_report(
+    journal: Journal,
+    rejects: Path | None,
+    *,
+    dry: bool = False,
+    again: str = "",
+    narrow: bool = True,
+    before: bool = False,
+) -> Report:
+    """The books of a run, and its rejects by reason. `again` is the command that imports them when they are mended; `narrow`
+    says that it is for a screen, `before` that the run had ended before."""
     run, counts, state = journal.run, journal.counts(), journal.state
     told = journal.told()
     seconds = float(told.get("seconds", 0))
@@ -48,12 +65,17 @@ def import_report(journal: Journal, rejects: Path | None, *, dry: bool = False, 
         (_reason(one.code, one.body), count, int(one.body["line"]), Cell(_example(one.body)))
         for code, count, one in reasons
     ]
-    would = "would be: " if dry else ""
-    head = [f"-- {'dry run' if dry else state.state} in {duration(seconds)} --", f"  {would}{told_counts(counts)}"]
+    if narrow:
+        rows = [
+            (cut(reason, 44), count, line, Cell(cut(cell.text, WIDTH - 44 - 16 - max(4, len(f"{count:,}")))))
+            for reason, count, line, cell in rows
+        ]
+    how = "dry run" if dry else f"{state.state} before" if before else state.state
+    head = [f"-- {how} in {duration(seconds)} --", *_books(counts, "would be:" if dry else "")]
     foot = [f"Rejects with reasons: {safe(str(rejects))}"] if rejects else []
     if rejects and not dry:
         foot.append(f"Next: mend them, then  {safe(again)}")
-    if not dry:
+    if not dry and (counts.created or counts.updated):
         foot.append(f"Undo: xgw contacts undo {run.family}")
     data = {
         **described(journal, counts),
@@ -73,7 +95,7 @@ def import_report(journal: Journal, rejects: Path | None, *, dry: bool = False, 
     }
     if dry:
         data |= {"run": None, "family": None}
-    return Report("contacts-import", ("reason", "rows", "first line", "example"), rows, head, foot, data)
+    return Report("contacts-import", ("reason", "rows", "first line", "example"), rows, head, foot, data, dense=True)
 
 
 def described(journal: Journal, counts: Counts) -> dict[str, Any]:
@@ -100,14 +122,15 @@ def described(journal: Journal, counts: Counts) -> dict[str, Any]:
     }
 
 
-def told_counts(counts: Counts) -> str:
-    """created 9,600   updated 0   unchanged 0   duplicate 212   rejected 188   read 10,000"""
+def _books(counts: Counts, would: str = "") -> list[str]:
+    """created 9,600  updated 0  unchanged 0  duplicate 212  rejected 188  read 10,000"""
     names = ("created", "updated", "unchanged", "duplicate", "rejected", "read")
-    return "   ".join(f"{name} {getattr(counts, name):,}" for name in names)
+    parts = [f"{name} {getattr(counts, name):,}" for name in names]
+    return spread([f"{would} {parts[0]}".strip(), *parts[1:]])
 
 
-def family_report(journals: Sequence[Journal], merged: Mapping[str, Any]) -> Report:
-    """One import, all its parts as one."""
+def family_report(journals: Sequence[Journal], merged: Mapping[str, Any], *, part: bool = False) -> Report:
+    """One import, all its parts as one; or one `part` of it, by itself."""
     run, counts = journals[0].run, merged["counts"]
     reasons: dict[str, list[int]] = {}
     for journal in journals:
@@ -115,11 +138,19 @@ def family_report(journals: Sequence[Journal], merged: Mapping[str, Any]) -> Rep
             found = reasons.setdefault(code, [0, int(one.body["line"])])
             found[0], found[1] = found[0] + count, min(found[1], int(one.body["line"]))
     rows = [(code, count, line) for code, (count, line) in sorted(reasons.items(), key=lambda item: -item[1][0])]
-    state = _state([one.state.state for one in journals], run.shards).text
+    state = _state([one.state.state for one in journals], 1 if part else run.shards).text
+    named = f"part {run.shard + 1} of {run.shards} of import {run.family}" if part else f"import {run.family}"
     head = [
-        f"import {run.family}  {safe(run.file)}  tenant {safe(run.tenant)} -> {safe(run.store)}",
-        f"  by {safe(run.who)}  {run.at}   {state}",
-        f"  {told_counts(counts)}",
+        *spread([named, tail(safe(run.file), 60)], first=""),
+        *spread(
+            [
+                f"tenant {cut(safe(run.tenant), 30)} -> {tail(safe(run.store), 60)}",
+                f"by {cut(safe(run.who), 40)}",
+                run.at,
+                state,
+            ]
+        ),
+        *_books(counts),
     ]
     if merged["missing"]:
         head.append(f"  parts not here: {', '.join(str(number + 1) for number in merged['missing'])} of {run.shards}")
@@ -131,32 +162,31 @@ def family_report(journals: Sequence[Journal], merged: Mapping[str, Any]) -> Rep
             f"restored {sum(b['restored'] for b in undone):,}   left alone {left:,}"
         )
     data = {
-        "run": run.family,
+        "run": run.id if part else run.family,
         "whole": merged["whole"],
         "books": {**asdict(counts), "balanced": merged["balanced"]},
         "missing": [number + 1 for number in merged["missing"]],
         "reasons": [{"code": code, "rows": count, "first_line": line} for code, count, line in rows],
         "shards": [described(one, one.counts()) for one in journals],
     }
-    return Report("contacts-import-run", ("reason", "rows", "first line"), rows, head, data=data)
+    return Report("contacts-import-run", ("reason", "rows", "first line"), rows, head, data=data, dense=True)
 
 
-def runs_report(groups: Sequence[tuple[Sequence[Any], Counts]]) -> Report:
-    """Every import, the newest first: (journals as `described` tells them, merged counts)."""
+def runs_report(groups: Sequence[tuple[Sequence[Any], Counts]], *, narrow: bool = True) -> Report:
+    """Every import, the newest first: (journals as `described` tells them, merged counts). `narrow`: for a screen."""
     now = datetime.now(UTC)
     rows, data = [], []
     for shards, counts in groups:
         one = shards[0]
         name = Path(one["file"]).name if one["file"] != "-" else "standard input"
-        done = counts.created + counts.updated + counts.unchanged + counts.duplicate
         rows.append(
             (
                 one["family"],
                 relative(datetime.fromisoformat(one["at"]), now),
                 name,
                 one["tenant"],
-                counts.read,
-                done,
+                counts.created,
+                counts.updated,
                 counts.rejected,
                 _state([shard["state"] for shard in shards], one["shards"]),
             )
@@ -172,15 +202,23 @@ def runs_report(groups: Sequence[tuple[Sequence[Any], Counts]]) -> Report:
                 "shards": list(shards),
             }
         )
-    columns = ("run", "when", "file", "tenant", "rows", "taken", "rejected", "state")
-    return Report("contacts-imports", columns, rows, data=data)
+    columns = ("run", "when", "file", "tenant", "created", "updated", "rejected", "state")
+    return Report("contacts-imports", columns, _narrowed(columns, rows) if narrow else rows, data=data, dense=True)
+
+
+def _narrowed(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+    """File and tenant share the room that the others leave."""
+    texts = [[f"{cell:,}" if isinstance(cell, int) else getattr(cell, "text", cell) for cell in row] for row in rows]
+    wide = [max(len(text) for text in column) for column in zip(columns, *texts, strict=True)]
+    signs = 3  # before the state
+    room = WIDTH - sum(wide) - signs - 2 * (len(columns) - 1) + wide[2] + wide[3]
+    tenant = min(wide[3], max(6, room - wide[2], room // 2))
+    return [(*row[:2], cut(row[2], max(4, room - tenant)), cut(row[3], tenant), *row[4:]) for row in rows]
 
 
 def _state(states: Sequence[str], shards: int) -> Cell:
     if "open" in states or len(states) < shards:
-        return Cell(
-            "unfinished: --resume" if shards == 1 else f"unfinished: {states.count('done')} of {shards} parts", "warn"
-        )
+        return Cell("unfinished" if shards == 1 else f"{states.count('done')} of {shards} parts", "warn")
     if "undone" in states:
         return Cell("undone", "skip")
     return Cell("begun anew", "skip") if "left" in states else Cell("done", "ok")

@@ -58,10 +58,11 @@ def _gaps(slices: Sequence[Slice], end: Position | None) -> list[str]:
     return wrong
 
 
-def merged(journals: Sequence[Journal]) -> dict[str, Any]:
+def merged(journals: Sequence[Journal], *, part: bool = False) -> dict[str, Any]:
     """One report over the shards of an import: its books, and what is missing for them to be whole.
 
-    A row that another shard displaced (an earlier row with the same key came later) is a duplicate and not created.
+    `part`: they are one shard that is looked at by itself, so that no other is missing. A row that another
+    shard displaced (an earlier row with the same key came later) is a duplicate and not created.
     """
     run = journals[0].run
     counts = sum((journal.counts() for journal in journals), Counts())
@@ -69,11 +70,11 @@ def merged(journals: Sequence[Journal]) -> dict[str, Any]:
     moved = sum(len(journal.created(lost)) for journal in journals)
     counts = replace(counts, created=counts.created - moved, duplicate=counts.duplicate + moved)
     there = {journal.run.shard for journal in journals}
-    missing = [number for number in range(run.shards) if number not in there]
+    missing = [] if part else [number for number in range(run.shards) if number not in there]
     unfinished = sorted(journal.run.shard for journal in journals if journal.state.state == "open")
     slices = sorted((part for journal in journals for part in journal.slices()), key=lambda part: part.n)
     gaps = _gaps(slices, None) if not missing and not unfinished else []
-    if slices and not missing and not unfinished and slices[0].n != 0:
+    if slices and not part and not missing and not unfinished and slices[0].n != 0:
         gaps.insert(0, f"rows 1 to {slices[0].n} are missing")
     return {
         "counts": counts,

@@ -40,7 +40,7 @@ def test_parts_at_once_end_as_one_import(desk: Desk) -> None:
     for text in (leads(600), crossing()):
         books = whole.brought(whole.file(text), *CUSTOM, code=7 if text != crossing() else 0)
         list(by_all(desk, desk.file(text), *CUSTOM))
-        merged = desk.data("imports", desk.data("imports")[0]["run"], code=7 if books["rejected"] else 0)
+        merged = desk.data("imports", desk.data("imports")[0]["run"])
         assert merged["whole"] is True
         assert merged["books"] == {**books, "balanced": True}
         ours, theirs = desk.by_email(), whole.by_email()
@@ -141,3 +141,38 @@ def test_a_later_import_is_not_undone_with_an_earlier_one(desk: Desk) -> None:
 
 def test_an_import_that_is_not_there_cannot_be_undone(desk: Desk) -> None:
     desk.here("undo", "nothing").assert_told(ExitCode.USAGE, "there is no import", "xgw contacts imports")
+
+
+def test_one_part_that_is_done_is_told_as_done_and_a_report_of_rejects_is_no_failure(desk: Desk) -> None:
+    desk.brought(desk.file(leads(300)), *CUSTOM, "--shard", "2/3", code=7)
+    run = desk.data("imports")[0]["shards"][0]["run"]
+    shown = desk.here("imports", run)
+    assert shown.code == 0
+    assert "done" in shown.out
+    assert "unfinished" not in shown.out
+    assert f"part 2 of 3 of import {run.partition('.')[0]}" in shown.out
+    assert desk.data("imports", run)["whole"] is True
+    desk.brought(desk.file(leads(300)), *CUSTOM, code=7)
+    assert desk.here("imports", desk.data("imports")[0]["run"]).code == 0
+
+
+def test_the_list_tells_created_and_updated_apart_from_what_was_left_alone(desk: Desk) -> None:
+    desk.brought(desk.file(HEAD + "A,a@x.com,1,\nB,b@x.com,1,\n"), *CUSTOM)
+    desk.brought(desk.file(HEAD + "A2,a@x.com,2,\nC,c@x.com,1,\n,,,x\n"), *CUSTOM, code=7)
+    lines = desk.here("imports").out.splitlines()
+    assert lines[0].split() == ["RUN", "WHEN", "FILE", "TENANT", "CREATED", "UPDATED", "REJECTED", "STATE"]
+    assert lines[1].split()[-5:-2] == ["1", "0", "1"]
+
+
+def test_an_import_that_is_still_at_work_is_not_begun_anew(desk: Desk) -> None:
+    from xgw import lock
+
+    name = desk.file(leads(300))
+    killed = desk.run("import", name, *CUSTOM, "-q", fault="batch-sent#2:crash")
+    assert killed.code < 0
+    run = desk.data("imports")[0]["run"]
+    target = f"contacts import {run}"
+    with lock.held(desk.home, target, target):
+        desk.here("import", name, *CUSTOM, "--restart").assert_told(ExitCode.CONFLICT, "is working", "pid")
+    assert desk.data("imports")[0]["shards"][0]["state"] == "open"
+    desk.brought(name, *CUSTOM, "--restart", code=7)
