@@ -124,12 +124,15 @@ async def store_at(place: Place) -> AsyncIterator[ContactStore]:
 
 
 @contextmanager
-def stoppable(invocation: Invocation, words: str) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C (and SIGTERM, as Cloud Run sends it) asks to stop at the next batch; the second one ends at once."""
+def stoppable(invocation: Invocation, words: str, again: str = "") -> Iterator[Callable[[], bool]]:
+    """Ctrl-C (and SIGTERM, as Cloud Run sends it) asks to stop at the next batch; the second one says `again` and ends
+    at once."""
     asked: list[int] = []
 
     def on_signal(*_: Any) -> None:
         if asked:
+            if again:
+                talk(invocation, f"\nto go on: {safe(again)}")
             raise KeyboardInterrupt
         asked.append(1)
         talk(invocation, f"\n{safe(words)}; Ctrl-C again stops at once")

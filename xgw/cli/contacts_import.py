@@ -190,7 +190,10 @@ def _carry_out(invocation: Invocation, planned: Planned, journal: Journal, resum
 
     feed = feed_of(journal, planned.source, planned.sheet, planned.validator(journal.run))
     try:
-        with _rare_collections(), stoppable(invocation, "finishing the batches on their way") as stopping:
+        with (
+            _rare_collections(),
+            stoppable(invocation, "finishing the batches on their way", to_go_on(planned)) as stopping,
+        ):
             asyncio.run(_bring_in(invocation, planned, journal, feed, resumed, stopping))
     except (XgwError, StoreStopped, StoreFault) as fault:
         told = fault.fault if isinstance(fault, StoreStopped) else fault

@@ -154,10 +154,18 @@ def _rules(asked: Asked, made: FieldMap, columns: Sequence[str]) -> dict[str, An
         if not names and made.unmapped == "custom" and column in columns:
             names = [f"customFields.{column}"]
         if not names:
-            raise UsageFault(f"--rule {text!r}: no such column is imported", fix="name a column that the mapping has")
+            raise UsageFault(
+                f"--rule {text!r}: no such column is imported",
+                cause=f"imported: {', '.join(c for sources in made.fields.values() for c in sources)[:200]}",
+                fix="name one of these",
+            )
         rules |= dict.fromkeys(names, rule)
     if rules and asked.on_duplicate not in ("update", "fill"):
-        raise UsageFault("--rule says how contacts are changed, and none are", fix="--on-duplicate update (or fill)")
+        raise UsageFault(
+            "--rule says how contacts are changed, and none are",
+            cause=f"--on-duplicate {asked.on_duplicate}",
+            fix="--on-duplicate update (or fill)",
+        )
     return rules
 
 

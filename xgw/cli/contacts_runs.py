@@ -109,7 +109,7 @@ def _take_back(invocation: Invocation, journal: Journal, place: Place, displaced
 
     again = f"xgw contacts undo {journal.run.family}"
     try:
-        with stoppable(invocation, "finishing this batch") as stopping:
+        with stoppable(invocation, "finishing this batch", again) as stopping:
             asyncio.run(_put_back(invocation, journal, place, displaced, stopping))
     except StoreFault as fault:
         raise fault_of(fault, "part of the import is taken back", again) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from gateway_runtime.contacts.model import Contact
 from xgw.importer.entries import Refused, Slice
@@ -30,7 +31,9 @@ def prepared(batch: Batch, check: Validator) -> Prepared:
 
 def kept(reject: Reject) -> Refused:
     """A reject as the journal keeps it."""
-    body = {name: getattr(reject, name) for name in ("line", "byte", "column", "reason", "example")}
+    body: dict[str, Any] = {name: getattr(reject, name) for name in ("line", "byte", "column", "reason", "example")}
+    if reject.also:
+        body["also"] = list(reject.also)
     return Refused(reject.row, reject.code, body, reject.raw)
 
 

@@ -166,12 +166,15 @@ class Journal:
             yield Refused(row, code, json.loads(body), raw)
 
     def reasons(self) -> list[tuple[str, int, Refused]]:
-        """Code -> how many rows, and the first of them; the most frequent first."""
-        query = "SELECT code, count(*), min(row) FROM reject GROUP BY code ORDER BY 2 DESC, 1"
+        """Code -> how many rows, and the first of them; the most frequent first. A row may have several codes."""
+        also = "SELECT json_extract(one.value, '$.code'), row FROM reject, json_each(body, '$.also') AS one"
+        query = f"SELECT code, count(*), min(row) FROM (SELECT code, row FROM reject UNION {also}) GROUP BY 1 ORDER BY 2 DESC, 1"  # noqa: S608  our own words
         found = []
         for code, count, row in self._db.execute(query).fetchall():
-            body, raw = self._db.execute("SELECT body, raw FROM reject WHERE row = ?", (row,)).fetchone()
-            found.append((code, count, Refused(row, code, json.loads(body), raw)))
+            first, body, raw = self._db.execute("SELECT code, body, raw FROM reject WHERE row = ?", (row,)).fetchone()
+            told = json.loads(body)
+            told |= next((one for one in told.get("also", ()) if one["code"] == code and first != code), {})
+            found.append((code, count, Refused(row, code, told, raw)))
         return found
 
     def tallies(self) -> dict[str, int]:

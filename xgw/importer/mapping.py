@@ -117,7 +117,9 @@ def check(made: FieldMap, columns: Sequence[str]) -> None:
             if source not in columns:
                 raise _no_column(source, columns, name)
     if made.unmapped not in UNMAPPED:
-        raise UsageFault(f"unmapped is '{shown(made.unmapped)}'", fix=f"one of {', '.join(UNMAPPED)}")
+        raise UsageFault(
+            f"unmapped is '{shown(made.unmapped)}'", cause="no such word", fix=f"one of {', '.join(UNMAPPED)}"
+        )
     if "name" not in made.fields:
         raise UsageFault(
             "no column is the name, and every contact has one",
@@ -127,7 +129,11 @@ def check(made: FieldMap, columns: Sequence[str]) -> None:
     for name, table in made.values.items():
         words = WORDS.get(name)
         if words is None:
-            raise UsageFault(f"{shown(name)} has a table of values", cause=f"only {', '.join(WORDS)} can have one")
+            raise UsageFault(
+                f"{shown(name)} has a table of values",
+                cause=f"only {', '.join(WORDS)} can have one",
+                fix="leave it away",
+            )
         for spelling, word in table.items():
             if word not in words:
                 raise UsageFault(
@@ -142,7 +148,11 @@ def _asked(flags: Iterable[str], columns: Sequence[str]) -> dict[str, tuple[str,
     for flag in flags:
         name, equals, column = flag.partition("=")
         if not equals:
-            raise UsageFault(f"--map '{shown(flag)}' has no =", fix="--map FIELD=COLUMN, as in --map email='E-mail'")
+            raise UsageFault(
+                f"--map '{shown(flag)}' has no =",
+                cause="the form is FIELD=COLUMN",
+                fix="--map FIELD=COLUMN, as in --map email='E-mail'",
+            )
         _known(name)
         if not column:
             asked[name] = ()
@@ -158,8 +168,9 @@ def _known(name: str) -> None:
     if name in FIELDS or (name.startswith(CUSTOM) and len(name) > len(CUSTOM)):
         return
     close = difflib.get_close_matches(name, FIELDS, 1)
-    fix = f"did you mean {close[0]}?" if close else f"one of {', '.join(FIELDS)}, or customFields.NAME"
-    raise UsageFault(f"a contact has no field '{shown(name)}'", fix=fix)
+    cause = f"its fields: {', '.join(FIELDS)}"
+    fix = f"did you mean {close[0]}?" if close else "name one of them, or customFields.NAME"
+    raise UsageFault(f"a contact has no field '{shown(name)}'", cause=cause, fix=fix)
 
 
 def _no_column(column: str, columns: Sequence[str], name: str) -> UsageFault:

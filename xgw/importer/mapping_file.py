@@ -59,7 +59,11 @@ def load(text: str, name: str = "the mapping file") -> FieldMap:
         ) from error
     known = {key.strip("[]").partition(".")[0] for key in KEYS}
     if unknown := sorted(tree.keys() - known):
-        raise UsageFault(f"{name}: there is no key '{shown(unknown[0])}'", fix=f"known: {', '.join(sorted(known))}")
+        raise UsageFault(
+            f"{name}: there is no key '{shown(unknown[0])}'",
+            cause=f"known: {', '.join(sorted(known))}",
+            fix="correct it",
+        )
     if tree.get("version") != VERSION or isinstance(tree.get("version"), bool):
         raise UsageFault(
             f"{name} has version {shown(str(tree.get('version')))}",
@@ -68,7 +72,9 @@ def load(text: str, name: str = "the mapping file") -> FieldMap:
         )
     neutralised = tree.get("neutralised", False)
     if not isinstance(neutralised, bool):
-        raise UsageFault(f"{name}: neutralised must be true or false")
+        raise UsageFault(
+            f"{name}: neutralised must be true or false", cause="it is something else", fix="write true or false"
+        )
     return FieldMap(
         fields={
             key: _sources(value, f"{name}: fields.{shown(key)}") for key, value in _table(tree, "fields", name).items()
@@ -87,30 +93,36 @@ def load(text: str, name: str = "the mapping file") -> FieldMap:
 def _table(tree: Mapping[str, object], key: str, name: str) -> dict[str, object]:
     found = tree.get(key, {})
     if not isinstance(found, dict):
-        raise UsageFault(f"{name}: {key} must be a table", fix=f"write [{key}] above its lines")
+        raise UsageFault(f"{name}: {key} must be a table", cause="it is a value", fix=f"write [{key}] above its lines")
     return found
 
 
 def _string(value: object, where: str) -> str:
     if not isinstance(value, str):
-        raise UsageFault(f"{where} must be text in quotes")
+        raise UsageFault(f"{where} must be text in quotes", cause="it is something else", fix="put it in quotes")
     return value
 
 
 def _sources(value: object, where: str) -> tuple[str, ...]:
     if isinstance(value, dict):
         raise UsageFault(
-            f"{where} is a table", fix='write customFields.NAME in quotes: "customFields.company" = "Company"'
+            f"{where} is a table",
+            cause="a dot outside quotes begins one",
+            fix='write customFields.NAME in quotes: "customFields.company" = "Company"',
         )
     found = value if isinstance(value, list) else [value]
     if not found:
-        raise UsageFault(f"{where} names no column", fix="leave the line away")
+        raise UsageFault(f"{where} names no column", cause="the list is empty", fix="leave the line away")
     return tuple(_string(item, where) for item in found)
 
 
 def _spellings(value: object, where: str) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise UsageFault(f"{where} must be a table", fix=f"write [{where.rpartition(': ')[2]}] above its lines")
+        raise UsageFault(
+            f"{where} must be a table",
+            cause="it is a value",
+            fix=f"write [{where.rpartition(': ')[2]}] above its lines",
+        )
     return {key.strip().casefold(): _string(word, where) for key, word in value.items()}
 
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from gateway_runtime.contacts.model import Contact
 from xgw.importer.again import FITTED, MARK, escaped, fitted, unmended
@@ -26,7 +26,8 @@ from xgw.importer.validation import Refusal
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A row that was not taken. `line` and `byte` are where it begins; `raw` are its bytes, line end included."""
+    """A row that was not taken. `line` and `byte` are where it begins; `raw` are its bytes, line end included. `also` holds
+    code, column, reason and example of whatever else is wrong with it."""
 
     row: int
     line: int
@@ -36,6 +37,7 @@ class Reject:
     reason: str
     example: str
     raw: bytes
+    also: Sequence[Mapping[str, str]] = ()
 
 
 def checked(
@@ -61,9 +63,9 @@ def checked(
 
 def _reject(batch: Batch, index: int, why: Refusal) -> Reject:
     byte, _ = batch.span(index)
-    return Reject(
-        batch.number(index), batch.line(index), byte, why.code, why.column, why.reason, why.example, batch.raw(index)
-    )
+    also = [{name: text for name, text in asdict(one).items() if name != "also"} for one in why.also]
+    place = batch.number(index), batch.line(index), byte
+    return Reject(*place, why.code, why.column, why.reason, why.example, batch.raw(index), also)
 
 
 def rejects_head(sheet: Sheet) -> bytes:
@@ -115,7 +117,8 @@ def _joined(fields: Sequence[str], sheet: Sheet) -> str:
 
 def _plain(reject: Reject) -> str:
     """The reason in ASCII: every encoding has it."""
-    reason = f"{reject.column}: {reject.reason}" if reject.column else reject.reason
+    each = [(reject.column, reject.reason), *((one["column"], one["reason"]) for one in reject.also)]
+    reason = "; ".join(f"{column}: {why.partition(': ')[2] or why}" if column else why for column, why in each)
     return reason.encode("ascii", "backslashreplace").decode()
 
 

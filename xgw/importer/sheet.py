@@ -79,7 +79,10 @@ def open_sheet(source: Source, *, encoding: str = "", delimiter: str = "", known
     if delimiter and (
         len(delimiter) != 1 or delimiter in "\"'_\r\n\0" or not delimiter.isascii() or delimiter.isalnum()
     ):
-        raise UsageFault(f"--delimiter '{shown(delimiter)}' cannot separate fields", fix="one of , ; | or a tab")
+        cause = "it must be one sign of ASCII, and no letter, digit, quote or line end"
+        raise UsageFault(
+            f"--delimiter '{shown(delimiter)}' cannot separate fields", cause=cause, fix="one of , ; | or a tab"
+        )
     text = code.decode(source.head[len(code.bom) :])
     at, line, told = _skipped(text)
     record, newline = _record(text, at, whole=source.size <= len(source.head))

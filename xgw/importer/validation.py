@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,12 +25,14 @@ Check = Callable[[str], Any]
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a row is no contact: a code of REASONS, the column(s), words, and the value as it may be shown."""
+    """Why a row is no contact: a code of REASONS, the column(s), words, and the value as it may be shown; what else is wrong with
+    it stands in `also`."""
 
     code: str
     column: str
     reason: str
     example: str
+    also: tuple[Refusal, ...] = ()
 
 
 class _Unknown(InvalidContact):
@@ -88,7 +90,7 @@ class Validator:
                 if cell and not cell.isspace():
                     custom[name] = custom_value(cell)
         except InvalidContact as error:
-            return self._refused(row, name, error)
+            return self._refused(row, self._mismatches(row) or [(name, error)])
         key = values[_EMAIL].casefold() if self.key is None else row[self.key].strip()
         if not key and not self.own_id(row):
             return self._keyless(row)
@@ -107,9 +109,38 @@ class Validator:
         found |= {CUSTOM + name for name, places in self.custom if any(row[place].strip() for place in places)}
         return frozenset(found)
 
-    def _refused(self, row: list[str], name: str, error: InvalidContact) -> Refusal:
+    def _mismatches(self, row: list[str]) -> list[tuple[str, InvalidContact]]:
+        """Everything that is wrong with a row, in the order in which a row is looked at. Only refused rows are asked."""
+        found: list[tuple[str, InvalidContact]] = []
+
+        def tried(name: str, check: Check, text: str) -> Any:
+            try:
+                return check(text) if text else ""
+            except InvalidContact as error:
+                found.append((name, error))
+                return None
+
+        names = [tried("", check, row[place]) for slot, place, check in self.single if slot == _NAME]
+        for slot, place, check in self.single:
+            if slot != _NAME:
+                tried("", check, row[place])
+        for slot, places, check in self.joined:
+            text = tried("", check, _together(row, places))
+            names += [text] if slot == _NAME else []
+        if names == [""] or not names:
+            tried("", lambda _: CHECKS["name"](""), "-")
+        for name, places in self.custom:
+            cell = row[places[0]] if len(places) == 1 else _together(row, places)
+            tried(name, custom_value, "" if cell.isspace() else cell)
+        return found
+
+    def _refused(self, row: list[str], wrong: Sequence[tuple[str, InvalidContact]]) -> Refusal:
         if self._empty(row):
             return Refusal("EMPTY_ROW", "", "every field is empty", "")
+        first, *others = [self._refusal(row, name, error) for name, error in wrong]
+        return replace(first, also=tuple(others))
+
+    def _refusal(self, row: list[str], name: str, error: InvalidContact) -> Refusal:
         custom = dict(self.custom).get(name) if error.field == "customFields" else None
         name = name if custom else error.field
         sources = tuple(self.columns[place] for place in custom) if custom else self.sources.get(name, ())
@@ -129,6 +160,10 @@ class Validator:
         return not any(cell.strip() for cell in row[: len(self.columns)])
 
 
+def _together(row: list[str], places: Sequence[int]) -> str:
+    return " ".join([cell for place in places if (cell := row[place].strip())])
+
+
 _NAME = _SLOTS["name"]
 _ID = re.compile("[0-9a-f]{32}")
 
@@ -137,11 +172,14 @@ def _key_place(key: str, made: FieldMap, places: Mapping[str, int]) -> int | Non
     if key == "email":
         if "email" not in made.fields:
             fix = "--map email=COLUMN, or --key COLUMN to tell contacts apart by another column"
-            raise UsageFault("no column is the e-mail, which tells contacts apart", fix=fix)
+            cause = f"columns: {', '.join(map(shown, [*places][:12]))}"
+            raise UsageFault("no column is the e-mail, which tells contacts apart", cause=cause, fix=fix)
         return None
     if key not in places:
         raise UsageFault(
-            f"--key: the file has no column '{shown(key)}'", fix=f"columns: {', '.join(map(shown, places))}"
+            f"--key: the file has no column '{shown(key)}'",
+            cause=f"columns: {', '.join(map(shown, [*places][:12]))}",
+            fix="--key one of them",
         )
     return places[key]
 

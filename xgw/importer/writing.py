@@ -263,8 +263,9 @@ class Writer:
 
     def _duplicate(self, work: _Open, row: int) -> None:
         if self.policy.on_duplicate == "fail":
+            line = work.batch.refuse(row, CONTENDED, "").body["line"]
             raise DuplicateFound(
-                f"row {row} is a duplicate, and --on-duplicate fail was asked for",
+                f"line {line:,} is a duplicate, and --on-duplicate fail was asked for",
                 cause="an earlier row or a stored contact has the same key, with other values",
                 fix="",
             )

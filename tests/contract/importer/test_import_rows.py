@@ -100,7 +100,7 @@ def test_fail_stops_at_the_first_duplicate_and_undo_takes_the_rest_back(desk: De
     rows = "".join(f"N{n},n{n}@x.com,,\n" for n in range(20))
     name = desk.file(HEAD + rows + "Anna,a@x.com,B,\n" + rows.replace("n", "m"))
     done = desk.here("import", name, "--on-duplicate", "fail", "--batch-size", "5", *CUSTOM)
-    done.assert_told(ExitCode.FAILED, "row 21 is a duplicate", "xgw contacts undo")
+    done.assert_told(ExitCode.FAILED, "line 22 is a duplicate", "xgw contacts undo")
     assert len(desk.stored()) > 1
     run = desk.data("imports")[0]["run"]
     desk.data("undo", run)
