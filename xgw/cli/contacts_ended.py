@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ def fault_told(
         where = f"; rejects with reasons: {rejects}" if rejects else ""
         return TooManyRejects(
             f"{fault.message}; {_left(planned, journal, last)}{where}",
-            cause=_reasons([*journal.refused(), *fault.unsettled]),
+            cause=_reasons(chain(journal.refused(), fault.unsettled)),
             fix=f"xgw contacts undo {journal.run.family} takes back what was written; with a higher limit or none it goes on: "
             + again,
         )
@@ -49,13 +50,14 @@ def fault_told(
     return type(fault)(fault.message, cause=fault.cause, fix=again)
 
 
-def _reasons(rejects: Sequence[Refused]) -> str:
+def _reasons(rejects: Iterable[Refused]) -> str:
     """NOT_AN_ADDRESS 141 (first on line 7), REQUIRED 12 (first on line 90)"""
-    found: dict[str, list[int]] = {}
+    found: dict[str, tuple[int, int]] = {}
     for one in rejects:
-        found.setdefault(one.code, []).append(int(one.body["line"]))
-    often = sorted(found.items(), key=lambda item: -len(item[1]))
-    return ", ".join(f"{code} {len(lines):,} (first on line {min(lines):,})" for code, lines in often)
+        count, first = found.get(one.code, (0, int(one.body["line"])))
+        found[one.code] = count + 1, min(first, int(one.body["line"]))
+    often = sorted(found.items(), key=lambda item: -item[1][0])
+    return ", ".join(f"{code} {count:,} (first on line {first:,})" for code, (count, first) in often)
 
 
 def _left(planned: Planned, journal: Journal, last: Any) -> str:
