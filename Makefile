@@ -11,7 +11,7 @@ demo: $(READY)
 	@$(BIN)/xgw demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder tests
 
 unit: $(READY)
 	@$(BIN)/python -m pytest tests/unit

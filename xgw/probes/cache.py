@@ -34,6 +34,8 @@ class Asked:
 
 
 FIRST = Asked("the first")
+REPEATS = 3
+"""Equal requests of which one must be a hit."""
 MIXED_UP = (
     Asked("another tenant", tenant=1),
     Asked("another language", language="de"),
@@ -68,9 +70,13 @@ def equal_requests_hit_and_others_do_not(role: str, tokens: Tokens) -> Probe:
 
 
 def _judge(expected: str, ask: Callable[[Asked], httpx.Response]) -> Reading:
-    first, again = ask(FIRST), ask(FIRST)
+    first = ask(FIRST)
     if first.status_code != 200:
         return Reading(expected, f"the route answers {first.status_code}", Verdict.INCONCLUSIVE)
+    for _ in range(REPEATS):  # an instance that has just found its Redis asks once more
+        again = ask(FIRST)
+        if _state(again) == "hit":
+            break
     mixed_up = []
     for other in MIXED_UP:
         answer = ask(other)
