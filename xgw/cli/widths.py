@@ -20,7 +20,8 @@ def tail(text: str, width: int) -> str:
 
 def lines(parts: Iterable[str], *, first: str = "  ", indent: str = "  ", between: str = "  ") -> list[str]:
     """The parts side by side in as many lines as they need; a part that fits in none is cut."""
-    found, line = [], ""
+    found: list[str] = []
+    line = ""
     for part in (cut(part, WIDTH - len(max(first, indent, key=len))) for part in parts):
         start = first if not found else indent
         if line and len(line) + len(between) + len(part) > WIDTH:
