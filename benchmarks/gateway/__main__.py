@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = report.write(result, build.HERE / "results" if whole else build.BUILD / "results")
     say(f"written: {os.path.relpath(path)} and .md")
     sys.stdout.write(report.as_json(result) if options.output == "json" else report.as_markdown(result))
-    return 0
+    return 1 if result.faults else 0
 
 
 def run(pace: Pace, parts: frozenset[str], names: Sequence[str]) -> report.Result:
@@ -76,7 +76,11 @@ def _measure(on: Stage, result: report.Result, cases: list[Case], targets: list[
     with servers(on, targets, ("plain", "caching")) as running:
         for case in cases:
             asked = [target for target in targets if not case.targets or target.name in case.targets]
-            result.samples += measure.throughput(on, case, asked, running, result.pace, say)
+            try:
+                result.samples += measure.throughput(on, case, asked, running, result.pace, say)
+            except BenchmarkFault as fault:  # what the others did is kept; this case has no figures
+                result.faults.append(str(fault))
+                say(f"FAULT {fault}")
         if "rates" in parts:
             result.rates = measure.rates(on, targets, running, result.pace, say)
         result.notes += measure.without_redis(running)

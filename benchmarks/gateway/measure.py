@@ -73,7 +73,7 @@ def _slice(on: Stage, server: Server, case: Case, lua: Path, name: str, at: int,
             f"{name}, {case.about}: of {seen.requests} requests {seen.refused} were answered with an error, "
             f"{seen.failed} with none"
         )
-    on.check_asked(case, on.asked() - asked, seen.requests, name)
+    on.check_asked(case, on.asked() - asked, seen.requests, name, at_once=closed_loop.CONNECTIONS)
     size = seen.bytes / seen.requests
     return Sample(case.name, name, at, seen.requests, seen.seconds, cpu, seen.p50, seen.p95, seen.p99, size)
 

@@ -34,6 +34,8 @@ class Result:
     samples: list[Sample] = field(default_factory=list)
     rates: Rounds = field(default_factory=dict)
     starts: Rounds = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    """Why a case has no figures."""
 
 
 def machine(versions: Mapping[str, str]) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def as_markdown(result: Result) -> str:
         f"{m['cpu']}, {m['cores']} cores, {m['system']}; commit {m['commit']}; load average before: {m['load_before']}.\n"
         f"{pace.rounds} round{'s' * (pace.rounds > 1)} of {pace.seconds:g} s after {pace.lead:g} s of lead-in; "
         "medians, and the range of the rounds.",
-        "\n".join(f"- **{note}**" for note in result.notes),
+        "\n".join(f"- **{note}**" for note in [*result.notes, *result.faults]),
     ]
     for base in ("express", "nginx"):
         if cases and base in result.targets:
