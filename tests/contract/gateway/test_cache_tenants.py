@@ -13,7 +13,8 @@ from pathlib import Path
 
 from gateway_runtime.asgi import Request, Response
 from gateway_runtime.errors import Problem
-from tests.helpers.cache_stage import CONTACTS, Instance, Valkey, instances, valkey
+from tests.helpers.cache_stage import CONTACTS, Instance, instances, valkey
+from tests.helpers.redis_server import RedisServer
 
 REQUESTS = int(os.environ.get("XGW_LEAK_REQUESTS", "8000"))
 TENANTS, USERS = ("acme", "globex", "acm", "eacme"), ("ada", "bob", "da")
@@ -41,22 +42,22 @@ async def tagging(request: Request) -> Response:
     return Response(200, headers, who.encode())
 
 
-async def faults(server: Valkey, stop: asyncio.Event) -> int:
+async def faults(server: RedisServer, stop: asyncio.Event) -> int:
     count = 0
     while not stop.is_set():
         await asyncio.sleep(0.25)
         kind = count % 3
         count += 1
         if kind == 0:
-            server.freeze()
+            server.pause()
             await asyncio.sleep(0.1)
-            server.thaw()
+            server.resume()
         elif kind == 1:
             server.kill()
             await asyncio.sleep(0.1)
             await asyncio.to_thread(server.start)
         else:
-            await asyncio.to_thread(server.say, "FLUSHALL")
+            await asyncio.to_thread(server.ask().flushall)
     return count
 
 
@@ -88,7 +89,7 @@ async def reader(gateways: list[Instance], share: int, seen: dict[str, int]) -> 
 
 
 def test_no_answer_reaches_anybody_else(tmp_path: Path) -> None:
-    async def story(server: Valkey) -> None:
+    async def story(server: RedisServer) -> None:
         seen: dict[str, int] = {}
         async with instances(3, tagging, server.url, routes=ROUTES, memory=200_000, wait=0.05) as gateways:
             stop = asyncio.Event()

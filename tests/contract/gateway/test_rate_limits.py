@@ -22,13 +22,6 @@ HOP = {"RATE_LIMIT_TRUSTED_HOPS": "1"}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("valkey"))
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def gateways(tmp_path_factory: pytest.TempPathFactory, server: RedisServer) -> Iterator[tuple[Running, Running]]:
     """Two instances of one gateway: 40 requests a minute an address, 10 a minute a user."""
     folder = tmp_path_factory.mktemp("gateways")

@@ -107,13 +107,6 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("valkey"))
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def stage(server: RedisServer) -> Iterator[tuple[asyncio.Runner, Shared]]:
     with asyncio.Runner() as runner:
         shared = Shared(server.url, wait=2.0)

@@ -19,13 +19,6 @@ ORIGIN = "https://app.example.com"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("valkey"))
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def gateways(tmp_path_factory: pytest.TempPathFactory, server: RedisServer, crm: Running) -> Iterator[list[Running]]:
     """Two instances of one gateway."""
     folder = tmp_path_factory.mktemp("gateways")
