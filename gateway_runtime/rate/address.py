@@ -16,7 +16,7 @@ def client_address(request: Request, trusted_hops: int) -> str:
     than hops (the request came past them), it is the peer's.
     """
     if trusted_hops:
-        given = b",".join(value for name, value in request.headers if name == b"x-forwarded-for")
+        given = request.joined(b"x-forwarded-for") or b""
         entries = given.rsplit(b",", trusted_hops)
         if given and len(entries) >= trusted_hops:
             found = _network(entries[-trusted_hops].strip().decode("latin-1"))

@@ -251,5 +251,5 @@ def _invalid(fault: InvalidContact) -> Problem:
 
 
 def _wants_all(request: Request) -> bool:
-    told = b",".join(value for name, value in request.headers if name == b"prefer")
+    told = request.joined(b"prefer") or b""
     return any(part.split(b";")[0].strip().lower() == b"return=representation" for part in told.split(b","))

@@ -157,7 +157,7 @@ def test_interrupted_it_stops_between_batches_and_says_how_to_go_on(tmp_path: Pa
     text = leads(20_000)
     name = desk.file(text)
     with desk.popen("import", name, "--batch-size", "20") as process:
-        _until_journal(desk, 2)
+        until_journal(desk, 2)
         process.send_signal(sign)
         out, err = process.communicate(timeout=60)
     assert process.returncode == ExitCode.INTERRUPTED, err
@@ -174,12 +174,12 @@ def test_interrupted_it_stops_between_batches_and_says_how_to_go_on(tmp_path: Pa
     }
 
 
-def _until_journal(desk: Desk, batches: int) -> None:
+def until_journal(desk: Desk, batches: int, where: str = "settled") -> None:
     end = time.monotonic() + 30
     while time.monotonic() < end:
         for path in (desk.home / "imports").glob("*.db"):
             with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as found:
-                if found.execute("SELECT count(*) FROM batch WHERE settled").fetchone()[0] >= batches:
+                if found.execute(f"SELECT count(*) FROM batch WHERE {where}").fetchone()[0] >= batches:
                     return
             found.close()
         time.sleep(0.02)

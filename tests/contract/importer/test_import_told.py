@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from tests.contract.importer.test_import_faults import until_journal
 from tests.helpers.import_stage import Desk, leads
 from xgw.errors import ExitCode
 
@@ -82,13 +84,19 @@ def test_a_duplicate_that_stops_it_is_told_by_its_line(desk: Desk) -> None:
     assert "error: line 6 is a duplicate" in done.err
 
 
-def test_a_second_interrupt_says_how_to_go_on_as_well(desk: Desk) -> None:
-    from tests.contract.importer.test_import_faults import _until_journal
-
-    with desk.popen("import", desk.file(leads(20_000)), "--batch-size", "20") as process:
-        _until_journal(desk, 2)
+def test_a_second_interrupt_says_how_to_go_on_as_well(desk: Desk, tmp_path: Path) -> None:
+    desk.brought(desk.file(HEAD + "Ann,a@x.com,\n"))
+    name = desk.file(leads(2_000))
+    other = sqlite3.connect(tmp_path / "contacts.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")  # held for as long as it takes, so the first interrupt has batches to wait for
+    with desk.popen("import", name) as process:
+        until_journal(desk, 1, "NOT settled")
         process.send_signal(signal.SIGINT)
+        first = next(line for line in process.stderr if "Ctrl-C again" in line)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, rest = process.communicate(timeout=60)
+    other.close()
+    assert "finishing the batches on their way" in first
     assert process.returncode == ExitCode.INTERRUPTED
-    assert "--resume" in err, err
+    assert "to go on: " in rest, rest
+    assert "--resume" in rest.split("to go on: ")[1]
