@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from gateway_runtime.contacts.model import ATTRIBUTES, Contact
+from xgw.importer.columns import CUSTOM
 
 Rule = Literal["skip", "fill", "overwrite"]
 OnDuplicate = Literal["skip", "update", "fill", "fail"]
-CUSTOM = "customFields."
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from xgw.faults import reach
 from xgw.importer.entries import Sent
 from xgw.importer.journal import Journal
 from xgw.importer.run import Interrupted, Recorder
-from xgw.importer.writing import ROUNDS, Rows, _family
+from xgw.importer.writing import ROUNDS, Rows, family_of
 
 CHANGED, DELETED = "changed since", "deleted since"
 """Why a row is left alone."""
@@ -95,7 +95,7 @@ async def _look(
             _leave_or_restored(row, before, there, sent, tally)
         elif there is None:
             tally.removed += sent.settled  # by an undo that was killed, or by somebody: it is gone as it should be
-        elif sent.settled and _family(there.mark) != family:
+        elif sent.settled and family_of(there.mark) != family:
             tally.left.append((row, there.id, CHANGED))
     again = {}
     for row, write, written in zip(order, writes, await store.write(tenant, writes) if writes else [], strict=True):

@@ -135,7 +135,7 @@ class Writer:
 
         def recognised(row: int, contact: Contact) -> Contact:
             had, here = stored.get(batch.ids.get(row, "")), stored.get(contact.id)
-            if had is None or (_family(had.mark) == self.family and had.mark != contact.mark):
+            if had is None or (family_of(had.mark) == self.family and had.mark != contact.mark):
                 return contact
             address = contact.email.casefold()
             if had.email.casefold() != address and here is not None and here.email.casefold() == address:
@@ -190,7 +190,7 @@ class Writer:
 
     def _later(self, mark: str, row: int) -> bool:
         """True for the mark of a later row of this import: another shard was faster. The first row of the file wins."""
-        return _family(mark) == self.family and int(mark.rpartition(":")[2]) > row
+        return family_of(mark) == self.family and int(mark.rpartition(":")[2]) > row
 
     async def _displace(self, work: _Open, rows: Sequence[tuple[int, Contact, Contact]]) -> list[tuple[int, Contact]]:
         """Puts rows in the place of later ones that another shard has created; the rows to look at again."""
@@ -217,7 +217,7 @@ class Writer:
             else:
                 work.created.append(row)
             return None
-        if _family(there.mark) == self.family or claimed.get(contact.id, row) < row:
+        if family_of(there.mark) == self.family or claimed.get(contact.id, row) < row:
             self._duplicate(work, row)
             return None
         given = work.batch.given(row)
@@ -272,7 +272,7 @@ class Writer:
         work.duplicate += 1
 
 
-def _family(mark: str) -> str:
+def family_of(mark: str) -> str:
     """The import that a mark "RUN:ROW" or "FAMILY.SHARD:ROW" names; nothing for the mark of another kind of write."""
     run, colon, _ = mark.partition(":")
     return run.partition(".")[0] if colon else ""
