@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from xgw.local import leftovers, ports
@@ -24,6 +24,8 @@ NOTE = "valkey"
 START_S = 5.0
 STOP_S = 3.0
 POLL_S = 0.02
+PORTS = 3
+"""Ports that are tried: somebody may take one between its choice and its use."""
 RESTART_S = (0.1, 0.5, 2.0)
 """Pauses before it is started again, as a managed Redis is after a failure."""
 LIMITS = (
@@ -49,12 +51,15 @@ class Valkey:
         and a line in the daemon's log."""
         for directory in (self._directory, self._notes):
             directory.mkdir(parents=True, exist_ok=True)
-        try:
-            self._port = ports.pick()
-            await self._launch()
-        except (OSError, ImportError) as error:
-            log.error("the embedded Redis did not start: %s", error)
-            return
+        for left in reversed(range(PORTS)):
+            try:
+                self._port = ports.pick()
+                await self._launch()
+                break
+            except (OSError, ImportError) as error:
+                if not left:
+                    log.error("the embedded Redis did not start: %s", error)
+                    return
         self.address = f"127.0.0.1:{self._port}"
         self._watch = asyncio.create_task(self._keep_alive())
 
@@ -97,7 +102,7 @@ class Valkey:
             stamp = leftovers.stamp(self._process.pid)
             leftovers.note(self._notes, NOTE, leftovers.Noted(self._process.pid, stamp))
         deadline = time.monotonic() + START_S
-        while not await _accepts(self._port):
+        while not await _answers(self._port, self._process.pid):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._process.kill()
                 raise OSError(f"see {self._directory / 'valkey.log'}")
@@ -117,13 +122,19 @@ class Valkey:
                 await self._launch()
 
 
-async def _accepts(port: int) -> bool:
+async def _answers(port: int, pid: int) -> bool:
+    """Whether the server that listens there is the process `pid`, and not somebody else's that has the port."""
     try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
         return False
-    writer.close()
-    return True
+    with closing(writer), suppress(OSError, ValueError):
+        writer.write(b"INFO server\r\n")
+        async with asyncio.timeout(1):
+            while line := await reader.readline():
+                if line.startswith(b"process_id:"):
+                    return int(line[11:]) == pid
+    return False
 
 
 def become(argv: list[str]) -> None:

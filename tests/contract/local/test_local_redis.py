@@ -7,8 +7,10 @@ from pathlib import Path
 
 import redis
 
+from tests.helpers.gateway_process import free_port
 from tests.helpers.local_daemon import gone, home_of_its_own, wait_until
-from xgw.local import files, leftovers, lifecycle
+from tests.helpers.redis_server import RedisServer
+from xgw.local import files, leftovers, lifecycle, ports
 from xgw.local.instances import RevisionSpec
 from xgw.local.network import NOWHERE, with_redis
 from xgw.local.valkey import NOTE, Valkey
@@ -48,6 +50,26 @@ def test_it_serves_while_the_daemon_does_and_ends_with_it_however_that_ends(tmp_
         os.kill(again.pid, signal.SIGTERM)
         wait_until(lambda: gone(second), 15.0)
         wait_until(lambda: lifecycle.status(home) is None, 5.0)
+
+
+def test_a_port_that_somebody_elses_redis_took_meanwhile_is_not_taken_for_ours(tmp_path, monkeypatch) -> None:
+    foreign = RedisServer(tmp_path)
+    picked = iter([foreign.port, free_port()])
+    monkeypatch.setattr(ports, "pick", lambda: next(picked))
+
+    async def story() -> None:
+        valkey = Valkey(tmp_path / "valkey", tmp_path / "notes")
+        await valkey.start()
+        try:
+            assert ask(valkey.address).info("server")["process_id"] == valkey.pid
+        finally:
+            await valkey.stop()
+
+    try:
+        asyncio.run(story())
+        assert foreign.ask().ping()
+    finally:
+        foreign.close()
 
 
 def test_one_that_is_killed_is_started_again_at_the_same_address(tmp_path) -> None:
