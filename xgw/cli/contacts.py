@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgw.cli.group import lazy_group
-from xgw.cli.options import Invocation, talk
+from xgw.cli.options import Invocation, talk_at_once
 from xgw.errors import UsageFault, XgwError
 from xgw.report import safe
 
@@ -132,10 +132,10 @@ def stoppable(invocation: Invocation, words: str, again: str = "") -> Iterator[C
     def on_signal(*_: Any) -> None:
         if asked:
             if again:
-                talk(invocation, f"\nto go on: {safe(again)}")
+                talk_at_once(invocation, f"\nto go on: {safe(again)}")
             raise KeyboardInterrupt
         asked.append(1)
-        talk(invocation, f"\n{safe(words)}; Ctrl-C again stops at once")
+        talk_at_once(invocation, f"\n{safe(words)}; Ctrl-C again stops at once")
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

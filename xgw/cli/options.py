@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xgw.cli.group import CommonOption, Examples, Leaf
-from xgw.cli.streams import COLOUR_CHOICES, is_redrawable, is_terminal, style_of, write_err, write_out
+from xgw.cli.streams import (
+    COLOUR_CHOICES,
+    is_redrawable,
+    is_terminal,
+    style_of,
+    write_err,
+    write_err_at_once,
+    write_out,
+)
 from xgw.errors import UsageFault
 from xgw.report import OUTPUTS, Report, Style, render, safe
 
@@ -113,6 +121,12 @@ def talk(invocation: Invocation, text: str) -> None:
     """A line for the person, to stderr; nothing with -q."""
     if not invocation.quiet:
         write_err(f"{text}\n")
+
+
+def talk_at_once(invocation: Invocation, text: str) -> None:
+    """The same from a signal handler, which may have interrupted any other talk."""
+    if not invocation.quiet:
+        write_err_at_once(f"{text}\n")
 
 
 def progress(invocation: Invocation) -> Progress:

@@ -12,7 +12,7 @@ import click
 
 from xgw.cli.bench import Opened, opened
 from xgw.cli.group import LazyGroup, help_when_alone
-from xgw.cli.options import Invocation, confirm, leaf, progress, show, talk
+from xgw.cli.options import Invocation, confirm, leaf, progress, show, talk, talk_at_once
 from xgw.errors import ExitCode, Missed, Unproven
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _stoppable(invocation: Invocation) -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(1)
-        talk(invocation, "finishing this step; Ctrl-C again stops at once (run it again to go on)")
+        talk_at_once(invocation, "finishing this step; Ctrl-C again stops at once (run it again to go on)")
 
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TextIO
 
 from xgw.errors import XgwError
@@ -77,6 +78,13 @@ def write_err(text: str) -> None:
         _write(sys.stderr, text)
     except OSError:
         return
+
+
+def write_err_at_once(text: str) -> None:
+    """The same from a signal handler: straight to the file, past the stream's buffer. The handler may have interrupted a write
+    into that buffer, and Python answers a second one inside it with RuntimeError."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.write(sys.stderr.fileno(), text.encode(sys.stderr.encoding, "backslashreplace"))
 
 
 def _write(stream: TextIO | None, text: str) -> bool:
