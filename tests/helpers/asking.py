@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from urllib.parse import urlsplit
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 

@@ -19,6 +19,7 @@ from gateway_runtime.cache.store import Store
 from gateway_runtime.metrics import Metrics
 from gateway_runtime.shared.client import Shared
 from tests.helpers.redis_server import RedisServer
+from tests.helpers.waiting import PATIENCE
 
 Fields = tuple[tuple[bytes, bytes], ...]
 Play = Callable[[Request], Awaitable[Response]]
@@ -154,7 +155,7 @@ async def instances(number: int, origin: Play, url: str = "", **settings: Any) -
             await each.shared.close()
 
 
-async def until(true: Callable[[], bool], seconds: float = 5) -> float:
+async def until(true: Callable[[], bool], seconds: float = PATIENCE) -> float:
     """Waits until it is true; how long that took."""
     began = time.monotonic()
     while not true():

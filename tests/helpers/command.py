@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
-TIME_LIMIT_S = 30
+TIME_LIMIT_S = 120
 
 
 def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.helpers.framing_cases import CASES, Case
-from tests.helpers.gateway_process import ROOT, Running, free_port, read_answer
+from tests.helpers.gateway_process import ROOT, Running, read_answer
+from tests.helpers.waiting import PATIENCE, free_port
 
 SAID_WITHIN = 1.0
 """Seconds in which a refusal has to be there, its end of the connection included."""
@@ -39,7 +40,7 @@ def edge(
             cwd=ROOT,
         )
     try:
-        end = time.monotonic() + 15
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end and process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -119,7 +120,7 @@ def fault(port: int, case: Case) -> str:
 
 def well(port: int) -> bool:
     """Whether another connection is still served."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as wire:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as wire:
         wire.sendall(b"GET /state HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         return read_answer(wire).status == 200
 

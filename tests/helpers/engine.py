@@ -9,6 +9,7 @@ from pathlib import Path
 from google.cloud import run_v2
 
 from tests.helpers.local_cloud import PARENT, LocalCloud
+from tests.helpers.waiting import PATIENCE
 from xgw import runner
 from xgw.changes.service import ServiceSpec
 from xgw.errors import ExitCode
@@ -78,7 +79,7 @@ def deploy(cloud: LocalCloud) -> None:
     for role, env in START.items():
         container = run_v2.Container(image=IMAGE, env=[run_v2.EnvVar(name=k, value=v) for k, v in env.items()])
         service = run_v2.Service(template=run_v2.RevisionTemplate(containers=[container]))
-        cloud.services.create_service(parent=PARENT, service_id=NAMES[role], service=service).result(timeout=10)
+        cloud.services.create_service(parent=PARENT, service_id=NAMES[role], service=service).result(timeout=PATIENCE)
 
 
 def target_on(address: str, home: Path, *, writable: bool = True) -> Target:

@@ -9,7 +9,7 @@ import struct
 import threading
 from collections.abc import Awaitable, Callable
 
-from tests.helpers.gateway_process import free_port
+from tests.helpers.waiting import PATIENCE, free_port
 
 Fault = str
 
@@ -49,14 +49,14 @@ class FaultProxy:
         self._do(self._reset)
         self._do(self._cancel)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=PATIENCE)
         self._loop.close()
 
     def _do(self, work: Callable[[], Awaitable[None]]) -> None:
         async def done() -> None:
             await work()
 
-        asyncio.run_coroutine_threadsafe(done(), self._loop).result(timeout=5)
+        asyncio.run_coroutine_threadsafe(done(), self._loop).result(timeout=PATIENCE)
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.gateway_process import free_port
+from tests.helpers.waiting import free_port
 
 _MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 _JAR = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"

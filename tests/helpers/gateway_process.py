@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.helpers import tokens
+from tests.helpers.waiting import PATIENCE, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONDONTWRITEBYTECODE")
@@ -59,7 +60,7 @@ class Running:
         target: str,
         *headers: str,
         body: bytes = b"",
-        timeout: float = 10,
+        timeout: float = PATIENCE,
         token: str | None = None,
     ) -> Answer:
         """One request, with a right token unless `token` is empty or another header line."""
@@ -72,7 +73,7 @@ class Running:
             "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body, head=method == "HEAD", timeout=timeout
         )
 
-    def raw(self, data: bytes, *, head: bool = False, timeout: float = 10) -> Answer:
+    def raw(self, data: bytes, *, head: bool = False, timeout: float = PATIENCE) -> Answer:
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as wire:
             wire.sendall(data)
             return read_answer(wire, head=head)
@@ -83,7 +84,7 @@ class Running:
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.lines()]
 
-    def await_log(self, wanted: str, seconds: float = 3) -> list[str]:
+    def await_log(self, wanted: str, seconds: float = PATIENCE) -> list[str]:
         """The lines once one of them holds `wanted`."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -94,7 +95,7 @@ class Running:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=PATIENCE)
 
 
 def proven(data: bytes) -> bytes:
@@ -144,12 +145,6 @@ def _join(data: bytes) -> bytes:
     return whole
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def running(folder: Path, *, wait: bool = True, auth: bool = True, **env: str) -> Iterator[Running]:
     """A gateway_runtime process with this environment, which believes the tests' issuer; killed at the end, whatever
@@ -176,7 +171,7 @@ def running(folder: Path, *, wait: bool = True, auth: bool = True, **env: str) -
 
 
 def _until_listening(process: subprocess.Popen[bytes], port: int, out: Path) -> None:
-    end = time.monotonic() + 15
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -25,7 +25,7 @@ from tests.helpers.place import Done
 from xgw.cli.main import main
 
 TENANT = "acme"
-LIMIT_S = 120
+LIMIT_S = 240
 
 
 @dataclass

@@ -12,6 +12,7 @@ import grpc
 from google.cloud import run_v2
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
+from tests.helpers.waiting import PATIENCE
 from xgw.local.instances import CONTAINER_MISSING, HEALTH_CHECK_CONTAINER_ERROR, RevisionSpec, Route, StartResult
 from xgw.local.log_store import FileLogStore
 from xgw.local.metric_store import FileMetricStore
@@ -24,7 +25,6 @@ REVISION = run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_REV
 SUCCEEDED = run_v2.Condition.State.CONDITION_SUCCEEDED
 FAILED = run_v2.Condition.State.CONDITION_FAILED
 RECONCILING = run_v2.Condition.State.CONDITION_RECONCILING
-PATIENCE = 10.0
 
 
 class InstancesInMemory:
@@ -176,7 +176,7 @@ class LocalCloud:
 
     def wait(self, operation: str, **timeout: int) -> operations_pb2.Operation:
         """WaitOperation by its plain stub: run_v2's own `wait_operation` returns undecoded bytes (0.16.2)."""
-        request = operations_pb2.WaitOperationRequest(name=operation, timeout=timeout or {"seconds": 10})
+        request = operations_pb2.WaitOperationRequest(name=operation, timeout=timeout or {"seconds": 30})
         return operations_pb2_grpc.OperationsStub(self.channel).WaitOperation(request, timeout=PATIENCE)
 
     def revision_names(self, name: str = "shop") -> list[str]:
@@ -208,7 +208,7 @@ def condition(message, type_: str) -> run_v2.Condition:
 
 
 def eventually(check: Callable[[], bool]) -> None:
-    """Wait until something holds, at most a few seconds."""
+    """Wait until something holds, however busy the machine is."""
     end = time.monotonic() + PATIENCE
     while not check():
         assert time.monotonic() < end, "it did not come about in time"

@@ -11,4 +11,4 @@ from tests.helpers.local_cloud import LocalCloud
 if __name__ == "__main__":
     cloud = LocalCloud(Path(sys.argv[1]))
     print(cloud.target, flush=True)
-    threading.Event().wait(60)
+    threading.Event().wait(300)

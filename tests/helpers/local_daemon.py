@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.helpers.waiting import PATIENCE
 from xgw.local import files, leftovers, lifecycle
 
 
@@ -36,7 +37,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def wait_until(check: Callable[[], bool], timeout_s: float = 5.0) -> None:
+def wait_until(check: Callable[[], bool], timeout_s: float = PATIENCE) -> None:
     deadline = time.monotonic() + timeout_s
     while not check():
         assert time.monotonic() < deadline, "waited in vain"

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.helpers.waiting import PATIENCE
 from xgw.local.front_door import FrontDoor
 from xgw.local.images import Program, resolve
 from xgw.local.in_flight import InFlight
@@ -20,7 +21,7 @@ from xgw.local.supervisor import Supervisor
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1024 * 1024
 WELL_BEHAVED = "tests/program"
-QUICK = Timing(startup=5.0, grace=1.0, backoff=(0.1, 0.3, 0.6), steady=5.0)
+QUICK = Timing(startup=PATIENCE, grace=1.0, backoff=(0.1, 0.3, 0.6), steady=5.0)
 
 
 def resolve_for_tests(image: str) -> Program | None:
@@ -84,7 +85,7 @@ async def stage(home: Path, timing: Timing = QUICK) -> AsyncIterator[Stage]:
         made.metrics.close()
 
 
-async def eventually(check, timeout_s: float = 5.0):
+async def eventually(check, timeout_s: float = PATIENCE):
     """Wait until `check()` is true, and give its value."""
     async with asyncio.timeout(timeout_s):
         while not (value := check()):  # noqa: ASYNC110

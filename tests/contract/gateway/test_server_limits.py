@@ -13,13 +13,16 @@ import pytest
 
 from tests.helpers.edge import edge, well
 from tests.helpers.gateway_process import Running, read_answer
+from tests.helpers.waiting import PATIENCE, connections, until
 
 QUICK = {
     "SERVER_HEAD_TIMEOUT": "1",
     "SERVER_BODY_TIMEOUT": "1",
     "SERVER_WRITE_TIMEOUT": "1.5",
-    "SERVER_IDLE_TIMEOUT": "1.5",
+    "SERVER_IDLE_TIMEOUT": "3",
 }
+LONG_PAST = 9.0
+"""Seconds: none of these is over by then if the defaults (10 s and more) are in force."""
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"
 
@@ -30,10 +33,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield process
 
 
-def dial(server: Running, data: bytes = b"", seconds: float = 8) -> socket.socket:
+def dial(server: Running, data: bytes = b"", seconds: float = PATIENCE) -> socket.socket:
     wire = socket.create_connection(("127.0.0.1", server.port), timeout=seconds)
     wire.sendall(data)
     return wire
+
+
+def open_at(server: Running) -> int:
+    return connections(server.process.pid, server.port)
 
 
 def memory(server: Running) -> int:
@@ -59,16 +66,14 @@ def test_an_endless_thing_is_cut_and_costs_no_memory(kind: str, server: Running)
     assert well(server.port)
     first, more = ENDLESS[kind]
     for _ in range(2):  # the first one warms the allocator
-        before, sent, began = memory(server), 0, time.monotonic()
+        before, sent = memory(server), 0
         with dial(server, first) as wire:
-            wire.settimeout(4)
-            with suppress(OSError):
+            with suppress(ConnectionError):
                 while sent < 60_000_000:
                     wire.sendall(more)
                     sent += len(more)
             grown = memory(server) - before
         assert sent < 40_000_000, "never cut"
-        assert time.monotonic() - began < 10
     assert grown < 2 * 1024 * 1024
     assert well(server.port)
 
@@ -86,14 +91,14 @@ def test_a_head_has_until_its_deadline_however_it_trickles(server: Running) -> N
     with dial(server, b"GET / HT") as wire:
         wire.settimeout(0.2)
         said, began = b"", time.monotonic()
-        while time.monotonic() - began < 5:
+        while time.monotonic() - began < LONG_PAST:
             with suppress(TimeoutError):
                 if not (piece := wire.recv(65536)):
                     break
                 said += piece
             with suppress(OSError):
                 wire.send(b"T")
-        assert 0.9 < time.monotonic() - began < 4.5
+        assert 0.9 < time.monotonic() - began < LONG_PAST
         assert said.startswith(b"HTTP/1.1 408 ")
         assert b"REQUEST_TIMEOUT" in said
 
@@ -102,7 +107,7 @@ def test_a_silent_connection_is_closed_without_a_word(server: Running) -> None:
     with dial(server) as wire:
         said, took = ended(wire)
     assert said == b""
-    assert 0.9 < took < 4
+    assert 0.9 < took < LONG_PAST
 
 
 def test_an_idle_connection_is_closed_without_a_word_later_than_a_silent_one(server: Running) -> None:
@@ -113,7 +118,7 @@ def test_an_idle_connection_is_closed_without_a_word_later_than_a_silent_one(ser
         assert read_answer(wire).status == 200
         said, took = ended(wire)
     assert said == b""
-    assert 1.4 < took < 4
+    assert 2.9 < took < LONG_PAST
 
 
 def test_a_body_that_stops_is_408_through_the_application(server: Running) -> None:
@@ -121,7 +126,7 @@ def test_a_body_that_stops_is_408_through_the_application(server: Running) -> No
         began = time.monotonic()
         answer = read_answer(wire)
         assert (answer.status, answer.code) == (408, "REQUEST_TIMEOUT")
-        assert 0.9 < time.monotonic() - began < 4
+        assert 0.9 < time.monotonic() - began < LONG_PAST
         assert wire.recv(1) == b""
 
 
@@ -129,7 +134,7 @@ def test_a_body_that_trickles_is_408_by_its_rate(server: Running) -> None:
     with dial(server, POST) as wire:
         wire.settimeout(0.2)
         said, began = b"", time.monotonic()
-        while time.monotonic() - began < 8 and b"\r\n\r\n" not in said:
+        while time.monotonic() - began < LONG_PAST and b"\r\n\r\n" not in said:
             wire.send(b"x")
             with suppress(TimeoutError):
                 said += wire.recv(65536)
@@ -146,11 +151,11 @@ def test_a_client_that_takes_nothing_is_cut_and_the_application_hears_of_it(serv
     with dial(server) as wire:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         wire.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
-        end = time.monotonic() + 8
-        while time.monotonic() < end and server.ask("GET", "/state").json()["open"] > open_before:
+        end = time.monotonic() + PATIENCE
+        while server.ask("GET", "/state").json()["open"] > open_before:
+            assert time.monotonic() < end
             wire.recv(256)  # 1 KiB a second and less
             time.sleep(0.25)
-        assert time.monotonic() < end
     assert well(server.port)
 
 
@@ -174,7 +179,7 @@ def test_three_kinds_of_slow_clients_are_cut_while_others_are_served(server: Run
                 wire = stack.enter_context(dial(server, data))
                 waiting.register(wire, selectors.EVENT_READ, kind)
         cut = dict.fromkeys(begun, 0)
-        end = time.monotonic() + 8
+        end = time.monotonic() + PATIENCE
         while waiting.get_map() and time.monotonic() < end:
             assert server.ask("GET", "/x").status == 200
             for key, _ in waiting.select(timeout=0.05):
@@ -188,7 +193,7 @@ def test_three_kinds_of_slow_clients_are_cut_while_others_are_served(server: Run
 
 def test_a_connection_too_many_is_told_so_and_the_others_live_on(tmp_path: Path) -> None:
     with edge(tmp_path, SERVER_MAX_CONNECTIONS="20") as server, ExitStack() as stack:
-        time.sleep(0.3)
+        until(lambda: open_at(server) == 0)  # the look whether it listens is over
         wires = [stack.enter_context(dial(server, GET)) for _ in range(20)]
         assert [read_answer(wire).status for wire in wires] == [200] * 20
         with dial(server) as extra:
@@ -197,7 +202,7 @@ def test_a_connection_too_many_is_told_so_and_the_others_live_on(tmp_path: Path)
         wires[0].sendall(GET)
         assert read_answer(wires[0]).status == 200
         wires[0].close()
-        time.sleep(0.3)
+        until(lambda: open_at(server) < 20)
         assert well(server.port)
 
 
@@ -216,11 +221,12 @@ def test_1000_connections_on_256_descriptors_do_no_lasting_harm(tmp_path: Path) 
         assert server.process.poll() is None
         for wire in wires:
             wire.close()
-        end = time.monotonic() + 5
-        while time.monotonic() < end:
-            with suppress(OSError, ConnectionError):
-                if well(server.port):
-                    break
-            time.sleep(0.1)
+
+        def served_again() -> bool:
+            with suppress(OSError):
+                return well(server.port)
+            return False
+
+        until(served_again)
         assert well(server.port)
         assert "Traceback" not in server.out.read_text()
