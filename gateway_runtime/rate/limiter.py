@@ -107,7 +107,9 @@ class Limiter:
             instances=max(shared.instances, self._assumed),
             lost_at=shared.lost_at,
         )
-        return Decision(decision.allowed, decision.left, decision.seconds, not off)
+        # Redis' slots end at other moments than ours: once it has been told, a request counts for up to one slot longer.
+        longer = 0.0 if off or decision.allowed else self.policy.slot
+        return Decision(decision.allowed, decision.left, decision.seconds + longer, not off)
 
     # -- asking -------------------------------------------------------------------------------------------------------
     async def _ask(self, bucket: Bucket) -> None:

@@ -394,3 +394,21 @@ def test_without_redis_the_limit_is_each_instances_own() -> None:
 
     assert asyncio.run(story()) == 10
     assert not limiter.degraded
+
+
+@pytest.mark.parametrize("ahead", [0.0, 0.25, 0.5, 0.999])
+def test_a_wait_that_was_told_while_redis_was_away_is_long_enough_once_it_is_back(
+    stage: Stage, server: RedisServer, ahead: float
+) -> None:
+    async def story(world: World) -> None:
+        world.clock.redis_ahead += ahead  # its slots end at other moments than ours
+        world.gates[0].mode = "degraded"  # not found yet
+        assert await world.arrive(0, LIMIT + 5) == LIMIT
+        refused = await world.limiters[0].take(b"somebody")
+        world.clock.now += 0.9
+        world.gates[0].come_back()
+        await world.settled()
+        world.clock.now += refused.seconds - 0.9
+        assert await world.arrive(0) == 1
+
+    tell(stage, server, 1, story)
