@@ -59,7 +59,9 @@ class Ended(Exception):
 class Raw:
     """One WebSocket, frame by frame."""
 
-    def __init__(self, port: int, *headers: str, query: str = "EIO=4&transport=websocket", timeout: float = PATIENCE) -> None:
+    def __init__(
+        self, port: int, *headers: str, query: str = "EIO=4&transport=websocket", timeout: float = PATIENCE
+    ) -> None:
         self.wire = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self._buffer = b""
         key = base64.b64encode(os.urandom(16)).decode()

@@ -8,6 +8,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from tests.helpers import tokens
 from tests.helpers.gateway_process import Running, running
 from tests.helpers.redis_server import RedisServer
+from tests.helpers.waiting import PATIENCE, until
 from xgw.cloud.redis import RedisDoor
 from xgw.probes.redis import by_instance
 
@@ -39,10 +41,13 @@ def gateways(tmp_path_factory: pytest.TempPathFactory, server: RedisServer) -> I
 
 
 def connected(gateway: Running) -> None:
-    end = time.monotonic() + 5
-    while gateway.ask("GET", "/health/deep", address()).json()["redis"]["status"] != "ok":
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until(lambda: redis_of(gateway).get("status") == "ok")
+
+
+def redis_of(gateway: Running) -> dict[str, Any]:
+    """How Redis is, as the gateway says."""
+    found: dict[str, Any] = gateway.ask("GET", "/health/deep", address()).json()["redis"]
+    return found
 
 
 COUNT = iter(range(1, 60000))
@@ -59,7 +64,7 @@ def at_once(gateways: tuple[Running, ...], count: int, path: str, *fields: str) 
     headers = dict(field.split(": ", 1) for field in fields)
 
     async def ask() -> Counter[int]:
-        async with httpx.AsyncClient(headers=headers, timeout=20) as client:
+        async with httpx.AsyncClient(headers=headers, timeout=PATIENCE) as client:
             asked = (client.get(f"http://127.0.0.1:{gateways[n % len(gateways)].port}{path}") for n in range(count))
             return Counter(answer.status_code for answer in await asyncio.gather(*asked))
 
@@ -148,14 +153,13 @@ def test_liveness_and_preflights_are_answered_whatever_the_limit(gateways: tuple
 
 
 def test_retry_after_is_honoured_to_the_second(tmp_path, server: RedisServer) -> None:
-    with running(
-        tmp_path, REDIS_URL=server.url, RATE_LIMIT_ADDRESS="3/2", K_SERVICE="short", REDIS_TIMEOUT="1"
-    ) as gateway:
-        end = time.monotonic() + 5
-        while (answer := gateway.ask("GET", "/health/deep")).status != 429:
-            assert time.monotonic() < end
-        time.sleep(float(answer.header("retry-after") or 0))
-        assert gateway.ask("GET", "/health/deep").status == 200
+    env = {"RATE_LIMIT_ADDRESS": "3/2", "K_SERVICE": "short", "REDIS_TIMEOUT": "5", **HOP}
+    with running(tmp_path, REDIS_URL=server.url, **env) as gateway:
+        connected(gateway)
+        home = address()
+        refused = until(lambda: (answer := gateway.ask("GET", "/health/deep", home)).status == 429 and answer)
+        time.sleep(float(refused.header("retry-after") or 0))
+        assert gateway.ask("GET", "/health/deep", home).status == 200
 
 
 def test_without_configuration_the_limits_hold_in_the_process(tmp_path) -> None:
@@ -180,7 +184,6 @@ def test_a_process_has_one_redis_client_or_two_as_told(tmp_path, server, shared:
     with running(tmp_path, RATE_LIMIT_ADDRESS="100000/60", **env) as gateway:
         connected(gateway)
         at_once((gateway,), 100, "/health/deep")
-        time.sleep(0.3)
         found = by_instance(RedisDoor(f"127.0.0.1:{server.port}").clients(), revision)
     assert len(found) == 1
     counted = next(iter(found.values()))
@@ -191,7 +194,7 @@ def test_a_process_has_one_redis_client_or_two_as_told(tmp_path, server, shared:
 def test_the_secret_in_the_redis_address_is_shown_nowhere(tmp_path) -> None:
     with running(tmp_path, REDIS_URL="redis://:hunter2@127.0.0.1:1/0") as gateway:
         deep = gateway.ask("GET", "/health/deep")
-        time.sleep(0.3)
+        until(lambda: redis_of(gateway).get("why") != "connecting")  # it has tried
         assert deep.json()["redis"]["status"] == "degraded"
         gateway.stop()
         said = json.dumps([answer.decode("latin-1") for answer in (deep.body,)]) + "\n".join(gateway.lines())
@@ -204,9 +207,10 @@ def test_redis_that_asks_for_a_password_is_used_with_it_and_degrades_without(tmp
     try:
         good = f"redis://:pass%20word%2F%40@127.0.0.1:{server.port}"
         for url, wanted in ((good, "ok"), (server.url, "degraded")):
-            with running(tmp_path, REDIS_URL=url) as gateway:
-                time.sleep(1.0)
-                assert gateway.ask("GET", "/health/deep").json()["redis"]["status"] == wanted
+            with running(tmp_path, REDIS_URL=url, REDIS_TIMEOUT="5") as gateway:
+                until(lambda gateway=gateway, wanted=wanted: redis_of(gateway)["status"] == wanted)  # type: ignore[misc]
+                until(lambda gateway=gateway: redis_of(gateway).get("why") in (None, "AuthenticationError"))  # type: ignore[misc]
+                assert redis_of(gateway)["status"] == wanted
     finally:
         server.close()
 
