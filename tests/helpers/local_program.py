@@ -14,6 +14,7 @@ import sys
 import uvicorn
 
 NAME = os.environ.get("K_REVISION", "")
+NEXT = asyncio.Semaphore(0)
 
 
 async def app(scope, receive, send):
@@ -31,6 +32,8 @@ async def app(scope, receive, send):
     if path == "/events":
         await events(send)
         return
+    if path == "/next-event":
+        NEXT.release()
     if path == "/echo":
         await echo(receive, send)
         return
@@ -68,10 +71,11 @@ async def echo(receive, send):
 
 
 async def events(send):
+    """One event now, and another whenever somebody asks for it at /next-event."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
     for number in range(20):
         await send({"type": "http.response.body", "body": b"data: %d\n\n" % number, "more_body": True})
-        await asyncio.sleep(0.3)
+        await NEXT.acquire()
     await send({"type": "http.response.body", "body": b""})
 
 

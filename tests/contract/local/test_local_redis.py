@@ -7,9 +7,9 @@ from pathlib import Path
 
 import redis
 
-from tests.helpers.gateway_process import free_port
 from tests.helpers.local_daemon import gone, home_of_its_own, wait_until
 from tests.helpers.redis_server import RedisServer
+from tests.helpers.waiting import PATIENCE, free_port
 from xgw.local import files, leftovers, lifecycle, ports
 from xgw.local.instances import RevisionSpec
 from xgw.local.network import NOWHERE, with_redis
@@ -29,7 +29,7 @@ def purposes(asked: redis.Redis) -> set[str]:
 
 def ask(address: str) -> redis.Redis:
     host, _, port = address.partition(":")
-    return redis.Redis(host, int(port), socket_timeout=2)
+    return redis.Redis(host, int(port), socket_timeout=PATIENCE)
 
 
 def test_it_serves_while_the_daemon_does_and_ends_with_it_however_that_ends(tmp_path) -> None:
@@ -43,13 +43,15 @@ def test_it_serves_while_the_daemon_does_and_ends_with_it_however_that_ends(tmp_
         wait_until(lambda: purposes(asked) == {"shared", "limiter"})  # the plan's current state
         first = pid_of(home)
         os.kill(endpoint.pid, signal.SIGKILL)
-        wait_until(lambda: gone(first), 2.0)
+        wait_until(lambda: gone(first))
+        wait_until(lambda: not files.is_locked(files.daemon_lock(home)))  # its last thread may end after the server did
         again = lifecycle.ensure_up(home)
         second = pid_of(home)
         assert ask(again.redis).ping()
         os.kill(again.pid, signal.SIGTERM)
-        wait_until(lambda: gone(second), 15.0)
-        wait_until(lambda: lifecycle.status(home) is None, 5.0)
+        wait_until(lambda: gone(second))
+        wait_until(lambda: not files.is_locked(files.daemon_lock(home)))
+        assert lifecycle.status(home) is None
 
 
 def test_a_port_that_somebody_elses_redis_took_meanwhile_is_not_taken_for_ours(tmp_path, monkeypatch) -> None:
@@ -81,7 +83,7 @@ def test_one_that_is_killed_is_started_again_at_the_same_address(tmp_path) -> No
             asked = ask(address)
             asked.set("a", 1, px=5000)
             os.kill(pid, signal.SIGKILL)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 while valkey.pid == pid or not await asyncio.to_thread(answers, address):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             assert valkey.address == address
