@@ -17,6 +17,8 @@ from gateway_runtime.errors import ClientGone, Problem
 from tests.helpers.cache_stage import CONTACTS, Instance, Origin, instances, says, until, valkey, x_cache
 from tests.helpers.redis_server import RedisServer
 
+MISS_CALLS = 8
+"""To Redis at most, for a miss that waits for nobody: who waits for a lock asks every few milliseconds."""
 PUBLIC = b"Cache-Control: public, max-age=60"
 
 
@@ -45,7 +47,7 @@ def test_two_hundred_equal_misses_on_two_instances_ask_the_upstream_once(redis: 
 def test_a_failure_reaches_all_who_wait_and_nobody_tries_again(redis: RedisServer) -> None:
     async def story() -> None:
         async def fails(_: Request) -> Response:
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(1.0)  # all have come by then
             raise Problem("BAD_GATEWAY")
 
         origin = Origin(fails)
@@ -103,7 +105,7 @@ def test_an_instance_that_dies_while_it_fetches_holds_nobody_up_longer_than_its_
             await dead.shared.close()  # as a dead process: it renews no lease and lets go of nothing
             began = time.monotonic()
             assert x_cache(await alive.ask()) == "miss"
-            assert 1.0 < time.monotonic() - began < 3.0
+            assert 1.0 < time.monotonic() - began < 8.0, "it waited as long as it ever would: ten seconds"
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
@@ -158,9 +160,10 @@ def test_what_was_fetched_before_a_write_ended_is_not_stored_after_it(redis: Red
                 return Response(200, [(b"cache-control", b"public, max-age=60")], seen)
             return Response(200)
 
-        async with instances(2, Origin(play), redis.url) as (one, two):
+        origin = Origin(play)
+        async with instances(2, origin, redis.url) as (one, two):
             reading = asyncio.create_task(two.ask())
-            await asyncio.sleep(0.05)
+            await until(lambda: origin.calls == 1)
             await one.ask(method="POST")
             gate.set()
             assert (await reading).body == b"old"  # it began before the write
@@ -287,10 +290,10 @@ def test_what_is_not_exactly_an_answer_of_ours_is_a_miss(redis: RedisServer, kin
             with redis.ask() as client:
                 client.set(b"spare", client.get(other))
                 garbage(client, key, kind)
-                began = time.monotonic()
+                before = two.shared.counts["calls"]
                 answer = await two.ask()
                 assert (answer.body, x_cache(answer)) == (b'{"n":3}', "miss")
-                assert time.monotonic() - began < 0.5
+                assert two.shared.counts["calls"] - before <= MISS_CALLS, "it waited for somebody's lock"
                 assert two.shared.mode == "ok"
             assert x_cache(await two.ask()) == "hit"
 
@@ -341,23 +344,21 @@ def test_flushing_redis_loses_answers_and_brings_no_old_one_back(redis: RedisSer
 def test_losing_redis_leaves_the_memory_says_so_and_forgets_within_seconds(tmp_path: Path) -> None:
     async def story(server: RedisServer) -> None:
         origin = Origin(says(PUBLIC))
-        async with instances(2, origin, server.url, wait=0.05) as (one, two):
+        async with instances(2, origin, server.url) as (one, two):
             await one.ask()
             server.kill()
             await asyncio.sleep(0.01)  # what it was told a moment ago it believes for 5 ms
-            slowest = 0.0
+            began = time.monotonic()
             for _ in range(20):
-                began = time.monotonic()
                 answer = await one.ask()
-                slowest = max(slowest, time.monotonic() - began)
                 assert x_cache(answer) == "hit"
             assert answer.header(b"x-cache-degraded") == b"this instance only"
-            assert slowest < 0.2
+            assert time.monotonic() - began < 20, "each of them waited for Redis, two seconds"
             assert (await two.ask()).body == b'{"n":2}'
             await one.ask(method="POST")
             assert (await one.ask()).body == b'{"n":4}'  # its own writes it knows
             server.start()
-            assert await until(lambda: one.shared.mode == "ok" and not one.store.alone) < 1.5
+            await until(lambda: one.shared.mode == "ok" and not one.store.alone)
             assert (await one.ask()).header(b"x-cache-degraded") is None
 
     with valkey(tmp_path) as server:
@@ -366,7 +367,7 @@ def test_losing_redis_leaves_the_memory_says_so_and_forgets_within_seconds(tmp_p
 
 def test_a_write_made_while_redis_was_frozen_is_told_when_it_is_back(tmp_path: Path) -> None:
     async def story(server: RedisServer) -> None:
-        async with instances(2, Origin(says(PUBLIC)), server.url, wait=0.05) as (one, two):
+        async with instances(2, Origin(says(PUBLIC)), server.url, wait=1.0) as (one, two):
             await one.ask()
             await two.ask()
             server.pause()
@@ -381,14 +382,13 @@ def test_a_write_made_while_redis_was_frozen_is_told_when_it_is_back(tmp_path: P
 
 
 def test_alone_nothing_is_given_out_longer_than_a_few_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway_runtime.cache.store.ALONE", 0.2)
-
     async def story(server: RedisServer) -> None:
-        async with instances(1, Origin(says(PUBLIC)), server.url, wait=0.05) as (one,):
+        async with instances(1, Origin(says(PUBLIC)), server.url) as (one,):
             await one.ask()
             server.kill()
             assert x_cache(await one.ask()) == "hit"
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(0.1)
+            monkeypatch.setattr("gateway_runtime.cache.store.ALONE", 0.1)  # five seconds, usually
             assert x_cache(await one.ask()) == "miss"
 
     with valkey(tmp_path) as server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -96,9 +97,11 @@ def test_many_who_ask_how_it_is_cost_the_upstream_one_question(stage: tuple[Runn
     gateway, upstream = stage
     time.sleep(1.1)
     upstream.requests.clear()
+    began = time.monotonic()
     for _ in range(30):
         ask(gateway, "/health/deep")
-    assert 1 <= len([r for r in upstream.requests if r.startswith(b"GET /health ")]) <= 5
+    most = 1 + math.ceil(time.monotonic() - began)  # what was heard is believed for a second
+    assert 1 <= len([r for r in upstream.requests if r.startswith(b"GET /health ")]) <= most
 
 
 def test_the_description_is_served(stage: tuple[Running, RawUpstream]) -> None:
