@@ -17,6 +17,7 @@ from tests.helpers.gateway_process import ROOT, Running, free_port, read_answer,
 from tests.helpers.key_server import KeyServer
 from tests.helpers.raw_upstream import RawUpstream, says
 from tests.helpers.tokens import Issuer, issuer, jwks
+from tests.helpers.waiting import PATIENCE, until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 PROTECTED = "/api/v2/slack/x"
@@ -159,13 +160,14 @@ def test_no_token_gets_into_the_log_wherever_it_was_put(tmp_path: Path) -> None:
         assert part not in said
 
 
+@pytest.mark.alone
 def test_a_token_of_64_kib_is_refused_within_50_ms(gateway: Running) -> None:
     long = issuer().token(pad="x" * 49_000)
     deep = tokens.b64(b'{"a":' * 9_000).decode() + ".AAAA.AAAA"
     for token, statuses in ((long, (401, 431)), (deep, (401, 431)), ("a." * 4000, (401,)), ("A" * 8100, (401,))):
         best = 9.0
-        for _ in range(5):
-            with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as wire:
+        for _ in range(10):
+            with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE) as wire:
                 began = time.perf_counter()
                 wire.sendall(
                     f"GET {PROTECTED} HTTP/1.1\r\nHost: a\r\n{bearer(token)}\r\nConnection: close\r\n\r\n".encode()
@@ -178,7 +180,7 @@ def test_a_token_of_64_kib_is_refused_within_50_ms(gateway: Running) -> None:
 
 
 def test_a_refused_upload_is_answered_before_its_body_is_read(gateway: Running) -> None:
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=3) as wire:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE) as wire:
         wire.sendall(
             f"POST {PROTECTED} HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\nExpect: 100-continue\r\n\r\n".encode()
         )
@@ -233,7 +235,7 @@ def test_a_setting_that_would_weaken_it_ends_the_start_with_one_line(
         env={"PATH": "/usr/bin", **env},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith(f"gateway_runtime: {named}")
@@ -295,17 +297,14 @@ def test_a_rotation_is_followed_and_a_withdrawn_key_ends(tmp_path: Path) -> None
 
         assert said() == {"old": 404, "new": 401}
         server.body = jwks(old, new)
-        time.sleep(0.3)
-        assert said() == {"old": 404, "new": 404}
+        until(lambda: said() == {"old": 404, "new": 404})
         server.body = jwks(new)
-        _eventually(lambda: said() == {"old": 401, "new": 404})
+        until(lambda: said() == {"old": 401, "new": 404})
         server.play = "500"
-        time.sleep(1.5)
-        assert said() == {"old": 503, "new": 404}, (
-            "the server is down: what is known goes on, of the rest nobody can tell"
-        )
+        # The server is down: what is known goes on, of the rest nobody can tell.
+        until(lambda: said() == {"old": 503, "new": 404})
         server.play = "ok"
-        _eventually(lambda: said() == {"old": 401, "new": 404})
+        until(lambda: said() == {"old": 401, "new": 404})
 
 
 @pytest.mark.parametrize("play", ["500", "html", "redirect", "huge", "silent", "drip", "gone"])
@@ -316,7 +315,7 @@ def test_without_any_key_it_is_503_and_heals_by_itself(play: str, tmp_path: Path
         with running(tmp_path, **believing(url)) as process:
             began = time.monotonic()
             answer = process.ask("GET", "/nothing")
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 15, "half of a request's deadline"
             assert (answer.status, answer.code) == (503, "AUTHENTICATION_UNAVAILABLE")
             assert answer.header("retry-after") == "1"
             assert process.ask("GET", "/health", token="").status == 200
@@ -325,7 +324,7 @@ def test_without_any_key_it_is_503_and_heals_by_itself(play: str, tmp_path: Path
             if play == "gone":
                 return
             server.play = "ok"
-            _eventually(lambda: process.ask("GET", "/nothing").status == 404, seconds=9)
+            until(lambda: process.ask("GET", "/nothing").status == 404)
 
 
 def test_keys_in_a_file_may_be_missing_at_first_and_replaced_later(tmp_path: Path) -> None:
@@ -333,10 +332,9 @@ def test_keys_in_a_file_may_be_missing_at_first_and_replaced_later(tmp_path: Pat
     with running(tmp_path, **believing(str(path), AUTH_KEYS_REFETCH="0.1")) as process:
         assert process.ask("GET", "/nothing").status == 503
         path.write_bytes(jwks(issuer()))
-        _eventually(lambda: process.ask("GET", "/nothing").status == 404)
+        until(lambda: process.ask("GET", "/nothing").status == 404)
         path.write_bytes(jwks(issuer(), issuer("key-2")))
-        time.sleep(0.15)
-        assert process.ask("GET", "/nothing", token=bearer(issuer("key-2").token())).status == 404
+        until(lambda: process.ask("GET", "/nothing", token=bearer(issuer("key-2").token())).status == 404)
 
 
 def test_strangers_are_limited_by_address_and_cost_no_upstream_call(tmp_path: Path, upstream: RawUpstream) -> None:
@@ -359,17 +357,11 @@ def test_a_right_token_without_tenant_is_403_with_a_challenge(gateway: Running) 
 
 def test_a_token_ends_on_time_on_a_connection_that_stays_open(tmp_path: Path) -> None:
     with running(tmp_path, AUTH_LEEWAY="0") as process, socket.create_connection(("127.0.0.1", process.port)) as wire:
-        line = bearer(issuer().token(exp=int(time.time()) + 2))
-        said, began = [], time.monotonic()
-        while time.monotonic() - began < 3.2:
+        line = bearer(issuer().token(exp=int(time.time()) + 3))
+        said: list[int] = []
+        while said.count(401) < 5:
+            assert len(said) < 600
             wire.sendall(f"GET /nothing HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n".encode())
             said.append(read_answer(wire).status)
             time.sleep(0.1)
         assert (said[0], said[-1], sorted(said, reverse=True)) == (404, 401, said)
-
-
-def _eventually(holds, seconds: float = 5) -> None:  # type: ignore[no-untyped-def]
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.1)

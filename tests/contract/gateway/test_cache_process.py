@@ -22,6 +22,7 @@ from tests.helpers.gateway_process import ROOT, Answer, Running, read_answer, ru
 from tests.helpers.raw_upstream import RawUpstream
 from tests.helpers.redis_server import RedisServer
 from tests.helpers.tokens import bearer
+from tests.helpers.waiting import PATIENCE, until
 
 CHANNELS = "/api/v2/slack/channels"
 ITEMS = json.dumps({"items": [{"id": n, "name": "general"} for n in range(300)]}).encode()
@@ -33,6 +34,8 @@ class Upstream(RawUpstream):
     def __init__(self) -> None:
         super().__init__(self._answer)
         self.status = 200
+        self.heard = threading.Semaphore(0)
+        """Released for every event that has arrived: the next is not sent before."""
 
     def _answer(self, wire: socket.socket, _number: int) -> None:
         request = self.requests[-1]
@@ -46,7 +49,7 @@ class Upstream(RawUpstream):
         if path == b"/slow":
             time.sleep(0.3)
         if path == b"/fails":
-            time.sleep(0.3)
+            time.sleep(2)  # all have come by then
             wire.sendall(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n")
             return
         if path == b"/coded":
@@ -70,7 +73,7 @@ class Upstream(RawUpstream):
         for n in range(4):
             event = b"data: %d %b\n\n" % (n, b"x" * 40)
             wire.sendall(b"%x\r\n%b\r\n" % (len(event), event))
-            time.sleep(0.3)
+            assert self.heard.acquire(timeout=PATIENCE), "nobody heard the last one"
         wire.sendall(b"0\r\n\r\n")
 
     def asked(self, path: bytes) -> int:
@@ -93,10 +96,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Upstream, 
 
 
 def _until_shared(gateway: Running) -> None:
-    end = time.monotonic() + 3
-    while gateway.ask("GET", "/health/deep").json()["cache"] != {"mode": "shared"}:
-        assert time.monotonic() < end, "Redis was never used"
-        time.sleep(0.02)
+    until(lambda: gateway.ask("GET", "/health/deep").json()["cache"] == {"mode": "shared"})
 
 
 Stage = tuple[Upstream, Running, Running, RedisServer]
@@ -149,7 +149,7 @@ def test_a_write_is_seen_on_the_other_instance_as_soon_as_it_is_answered(stage: 
 
 def _together(gateways: tuple[Running, Running], target: str, number: int) -> list[Answer]:
     """Equal requests that are all sent before the first is answered."""
-    wires = [socket.create_connection(("127.0.0.1", gateways[n % 2].port), timeout=10) for n in range(number)]
+    wires = [socket.create_connection(("127.0.0.1", gateways[n % 2].port), timeout=PATIENCE) for n in range(number)]
     data = f"GET {target} HTTP/1.1\r\nHost: gateway.test\r\n{bearer()}\r\nConnection: close\r\n\r\n".encode()
     for wire in wires:
         wire.sendall(data)
@@ -214,35 +214,25 @@ def test_what_the_upstream_coded_is_stored_and_given_as_it_is_to_who_can_read_it
     assert one.ask("GET", "/api/v2/slack/coded", "Accept-Encoding: br").header("x-cache") == "miss"
 
 
-def first_event(gateway: Running, *headers: str) -> tuple[float, list[float], str]:
-    """Seconds to the first event, seconds of each event, and the answer's coding."""
+def events_in_turn(gateway: Running, upstream: Upstream, *headers: str) -> tuple[int, str]:
+    """How many events came, each before the next was sent, and the answer's coding."""
     lines = ["GET /api/v2/slack/events HTTP/1.1", "Host: gateway.test", bearer(), *headers, "Connection: close"]
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as wire:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE / 2) as wire:
         wire.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
-        began = time.monotonic()
-        data, times = b"", []
+        data, seen = b"", 0
         while piece := wire.recv(65536):
             data += piece
-            while len(times) < data.count(b"data: "):
-                times.append(time.monotonic() - began)
+            while seen < data.count(b"\n\n"):
+                seen += 1
+                upstream.heard.release()
     coding = data.lower().partition(b"content-encoding: ")[2].partition(b"\r\n")[0].decode()
-    return times[0], times, coding
+    return seen, coding
 
 
-def test_an_event_arrives_as_fast_for_who_can_read_codings(stage: Stage) -> None:
-    _, one, _, _ = stage
-    plain = [first_event(one) for _ in range(2)]
-    able = [first_event(one, "Accept-Encoding: gzip, br, zstd") for _ in range(2)]
-    print(
-        "first event, plain / able to read codings:",
-        [round(t[0] * 1000, 1) for t in plain],
-        [round(t[0] * 1000, 1) for t in able],
-    )
-    assert {coding for _, _, coding in able} == {""}
-    assert min(t[0] for t in able) - min(t[0] for t in plain) < 0.01
-    for _, times, _ in able:
-        assert len(times) == 4
-        assert all(n * 0.3 <= at < n * 0.3 + 0.2 for n, at in enumerate(times))
+@pytest.mark.parametrize("codings", [(), ("Accept-Encoding: gzip, br, zstd",)], ids=["plain", "able to read codings"])
+def test_an_event_arrives_before_the_next_is_sent(stage: Stage, codings: tuple[str, ...]) -> None:
+    upstream, one, _, _ = stage
+    assert events_in_turn(one, upstream, *codings) == (4, "")
 
 
 def test_the_cache_counts_and_says_how_it_is(stage: Stage) -> None:
@@ -268,7 +258,7 @@ def test_many_threads_of_one_process_share_what_it_has_in_memory(stage: Stage) -
         for thread in threads:
             thread.join()
         assert {answer.header("x-cache") for answer in answers} == {"hit"}
-        assert time.monotonic() - began < 3.0  # REDIS_TIMEOUT once, and a busy machine
+        assert time.monotonic() - began < 15, "each of them waited for Redis, a second"
     finally:
         redis.resume()
     assert upstream.asked(b"/memory") == 1
@@ -285,7 +275,7 @@ def test_the_purge_command_empties_what_it_is_told_to_on_every_instance(stage: S
     def purge(*arguments: str) -> int:
         command = [sys.executable, "-m", "gateway_runtime.cache.purge", *arguments]
         env = {"PATH": os.environ["PATH"], "REDIS_URL": redis.url}
-        return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, timeout=10, check=False).returncode
+        return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, timeout=PATIENCE, check=False).returncode
 
     states()
     assert states() == ["hit", "hit", "hit"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.gateway_process import Running, free_port, running
-from tests.helpers.raw_upstream import RawUpstream, says
+from tests.helpers.raw_upstream import RawUpstream, mute, says
 
 JSON = "Content-Type: application/json"
 
@@ -113,7 +113,7 @@ def test_one_request_has_one_id_in_both_services_logs(gateway: Running, slack: R
 
 def test_deep_health_names_every_dependency_and_no_address(tmp_path: Path, slack: Running) -> None:
     with (
-        RawUpstream(lambda _wire, _number: time.sleep(6)) as silent,
+        mute() as silent,
         running(
             tmp_path,
             UPSTREAM_SLACK_URL=f"http://127.0.0.1:{slack.port}",
@@ -123,7 +123,7 @@ def test_deep_health_names_every_dependency_and_no_address(tmp_path: Path, slack
     ):
         began = time.monotonic()
         answer = gateway.ask("GET", "/health/deep")
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 15, "half of a request's deadline"
         assert answer.status == 200
         assert answer.json()["status"] == "degraded"
         assert answer.json()["deadlines"] == {"usual": 30, "long": 120, "segments": ["ai", "generate"]}

@@ -14,11 +14,12 @@ import pytest
 
 from tests.helpers.certificates import Authority
 from tests.helpers.gateway_process import Answer, Running, read_answer, running
-from tests.helpers.raw_upstream import OK, Play, RawUpstream, blackhole, late, says, status
+from tests.helpers.raw_upstream import OK, Play, RawUpstream, blackhole, late, mute, says, status
+from tests.helpers.waiting import PATIENCE, until
 
 SLACK = "/diagnostics/slack"
 """A route without a token: what is tested here is what comes after it."""
-SMALL = {"BREAKER_WINDOW": "4", "BREAKER_MIN_CALLS": "4", "BREAKER_HALF_OPEN_CALLS": "2", "BREAKER_OPEN_SECONDS": "1"}
+SMALL = {"BREAKER_WINDOW": "4", "BREAKER_MIN_CALLS": "4", "BREAKER_HALF_OPEN_CALLS": "2", "BREAKER_OPEN_SECONDS": "3"}
 
 
 @contextmanager
@@ -52,39 +53,40 @@ def breaker_of(gateway: Running, name: str = "slack") -> str:
     return str(gateway.ask("GET", "/health/deep").json()["dependencies"][name]["breaker"])
 
 
-# Deadlines. The plan's 30 s and 120 s are 0.6 s and 1.5 s here.
+# Deadlines. The plan's 30 s and 120 s are 1.5 s and 4.5 s here.
 
 
 @pytest.fixture(scope="module")
 def scaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, RawUpstream]]:
-    env = {"UPSTREAM_TIMEOUT": "0.6", "UPSTREAM_TIMEOUT_LONG": "1.5", "BREAKER": "off", "UPSTREAM_STREAM_IDLE": "0.5"}
+    env = {"UPSTREAM_TIMEOUT": "1.5", "UPSTREAM_TIMEOUT_LONG": "4.5", "BREAKER": "off", "UPSTREAM_STREAM_IDLE": "2"}
     with between(tmp_path_factory.mktemp("scaled"), says(OK), **env) as stage:
         yield stage
 
 
 DEADLINES = [
-    ("/x", 0.3, 200, 0.3), ("/x", 0.9, 504, 0.6), ("/ai/x", 1.0, 200, 1.0), ("/generate", 1.0, 200, 1.0),
-    ("/ai/x", 2.0, 504, 1.5), ("/x?x=/ai/", 0.9, 504, 0.6), ("/x?/generate", 0.9, 504, 0.6), ("/generate-report", 0.9, 504, 0.6),
-    ("/email", 0.9, 504, 0.6),
+    # path, what the upstream takes, what comes of it, not before and before
+    ("/x", 0.2, 200, 0.2, 1.5), ("/x", 9, 504, 1.5, 4.4), ("/ai/x", 2.5, 200, 2.5, 4.5), ("/generate", 2.5, 200, 2.5, 4.5),
+    ("/ai/x", 9, 504, 4.5, 9), ("/x?x=/ai/", 9, 504, 1.5, 4.4), ("/x?/generate", 9, 504, 1.5, 4.4),
+    ("/generate-report", 9, 504, 1.5, 4.4), ("/email", 9, 504, 1.5, 4.4),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("path", "takes", "expected", "after"), DEADLINES)
+@pytest.mark.parametrize(("path", "takes", "expected", "after", "before"), DEADLINES)
 def test_the_deadline_goes_by_the_segment(
-    path: str, takes: float, expected: int, after: float, scaled: tuple[Running, RawUpstream]
+    path: str, takes: float, expected: int, after: float, before: float, scaled: tuple[Running, RawUpstream]
 ) -> None:
     gateway, upstream = scaled
     upstream.play = late(takes)
     answer, took = timed(lambda: ask(gateway, path))
     assert answer.status == expected
-    assert after - 0.02 <= took < after + 0.4
+    assert after - 0.02 <= took < before
 
 
 @pytest.mark.parametrize(
     ("path", "asked", "low", "high"),
     [
-        ("/x", None, 300, 600), ("/ai/x", None, 1200, 1500), ("/x?x=/ai/", None, 300, 600), ("/x", "200", 100, 200),
-        ("/x", "100000", 300, 600), ("/x", "nonsense", 300, 600), ("/ai/x", "700", 500, 700),
+        ("/x", None, 300, 1500), ("/ai/x", None, 3100, 4500), ("/x?x=/ai/", None, 300, 1500), ("/x", "1200", 100, 1200),
+        ("/x", "100000", 300, 1500), ("/x", "nonsense", 300, 1500), ("/ai/x", "3000", 1600, 3000),
     ],
 )  # fmt: skip
 def test_what_is_left_of_the_deadline_goes_on(
@@ -103,10 +105,10 @@ def test_a_callers_smaller_budget_ends_its_request_and_is_not_even_begun_when_us
     scaled: tuple[Running, RawUpstream],
 ) -> None:
     gateway, upstream = scaled
-    upstream.play = late(0.5)
-    answer, took = timed(lambda: ask(gateway, "/x", "X-Deadline-Ms: 150"))
+    upstream.play = late(9)
+    answer, took = timed(lambda: ask(gateway, "/ai/x", "X-Deadline-Ms: 150"))
     assert (answer.status, answer.code) == (504, "GATEWAY_TIMEOUT")
-    assert 0.14 < took < 0.45
+    assert 0.14 < took < 4.4
     upstream.requests.clear()
     assert ask(gateway, "/x", "X-Deadline-Ms: 0").status == 504
     assert upstream.requests == []
@@ -114,10 +116,10 @@ def test_a_callers_smaller_budget_ends_its_request_and_is_not_even_begun_when_us
 
 def test_a_body_that_drips_is_cut_at_the_deadline(scaled: tuple[Running, RawUpstream]) -> None:
     gateway, upstream = scaled
-    upstream.play = says(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", *[b"x"] * 30, pause=0.1)
+    upstream.play = says(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", *[b"x"] * 99, pause=0.1)
     answer, took = timed(lambda: ask(gateway))
     assert not answer.complete
-    assert took < 1
+    assert took < 9
 
 
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -126,24 +128,24 @@ EVENT = b"9\r\ndata: 1\n\n\r\n"
 
 def test_a_stream_outlives_the_deadline_while_it_speaks(scaled: tuple[Running, RawUpstream]) -> None:
     gateway, upstream = scaled
-    upstream.play = says(EVENTS, *[EVENT] * 8, b"0\r\n\r\n", pause=0.2)
+    upstream.play = says(EVENTS, *[EVENT] * 8, b"0\r\n\r\n", pause=0.25)
     answer, took = timed(lambda: ask(gateway))
     assert answer.complete
     assert answer.body == b"data: 1\n\n" * 8
-    assert took > 1.5
+    assert took > 2
 
 
 def test_a_stream_that_falls_silent_is_cut(scaled: tuple[Running, RawUpstream]) -> None:
     gateway, upstream = scaled
-    upstream.play = lambda wire, _: (wire.sendall(EVENTS + EVENT), time.sleep(3))[0]
+    upstream.play = lambda wire, _: (wire.sendall(EVENTS + EVENT), time.sleep(9))[0]
     answer, took = timed(lambda: ask(gateway))
     assert not answer.complete
-    assert 0.4 < took < 1.2
+    assert 1.9 < took < 9
 
 
 def test_a_head_that_does_not_come_is_504_for_a_stream_too(scaled: tuple[Running, RawUpstream]) -> None:
     gateway, upstream = scaled
-    upstream.play = says(b"", EVENTS, pause=1.2)
+    upstream.play = says(b"", EVENTS, pause=4)
     assert ask(gateway, "/x", "Accept: text/event-stream").status == 504
 
 
@@ -158,10 +160,10 @@ def test_off_is_the_plans_current_state(tmp_path: Path) -> None:
 
 def test_a_route_has_its_own_deadline_and_paths_are_settings(tmp_path: Path) -> None:
     env = {"ROUTES": "gmail:/mail:/v1@0.3"}
-    with RawUpstream(late(0.6)) as mail, running(tmp_path, UPSTREAM_GMAIL_URL=mail.url, **env) as gateway:
+    with mute() as mail, running(tmp_path, UPSTREAM_GMAIL_URL=mail.url, **env) as gateway:
         answer, took = timed(lambda: gateway.ask("GET", "/mail/v1/x"))
         assert answer.status == 504
-        assert took < 0.6
+        assert 0.28 < took < 20
         assert mail.requests[0].startswith(b"GET /v1/x ")
         assert gateway.ask("GET", "/api/v2/gmail/x").status == 404
 
@@ -174,10 +176,10 @@ def test_a_black_hole_ends_within_the_connect_timeout(tmp_path: Path) -> None:
         blackhole() as nowhere,
         running(tmp_path, UPSTREAM_SLACK_URL=nowhere, DIAGNOSTICS="on", UPSTREAM_CONNECT_TIMEOUT="0.3") as gateway,
     ):
-        for method, most in (("POST", 0.7), ("GET", 1.1)):  # a GET is tried twice
+        for method in ("POST", "GET"):  # a GET is tried twice
             answer, took = timed(lambda method=method: ask(gateway, method=method))  # type: ignore[misc]
             assert (answer.status, answer.header("retry-after")) == (503, "1")
-            assert 0.28 < took < most
+            assert 0.28 < took < 4.5, "five seconds, usually"
 
 
 def test_a_name_that_is_not_there_is_bounded_and_harms_nobody(tmp_path: Path) -> None:
@@ -185,10 +187,9 @@ def test_a_name_that_is_not_there_is_bounded_and_harms_nobody(tmp_path: Path) ->
     with running(tmp_path, **env) as gateway, ThreadPoolExecutor(8) as pool:
         began = time.monotonic()
         asked = [pool.submit(ask, gateway) for _ in range(8)]
-        alive, took = timed(lambda: gateway.ask("GET", "/health"))
-        assert (alive.status, took < 0.5) == (200, True)
+        assert gateway.ask("GET", "/health").status == 200
         assert {answer.result().status for answer in asked} == {503}
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 15, "half of a request's deadline"
         assert b"no-such-host" not in asked[0].result().body
 
 
@@ -226,30 +227,47 @@ def test_it_opens_answers_at_once_and_closes_again(tmp_path: Path) -> None:
         assert ask(gateway).status == 502
         assert breaker_of(gateway) == "open"
         upstream.requests.clear()
-        answer, took = timed(lambda: ask(gateway))
-        assert (answer.status, answer.code, answer.header("retry-after")) == (503, "SERVICE_UNAVAILABLE", "1")
-        assert took < 0.1
-        waiting, took = timed(lambda: ask(gateway, "/x", "Content-Length: 1000", method="POST"))
+        answer = ask(gateway)
+        assert (answer.status, answer.code) == (503, "SERVICE_UNAVAILABLE")
+        assert answer.header("retry-after") in ("1", "2", "3")
+        waiting = ask(gateway, "/x", "Content-Length: 1000", method="POST")
         assert waiting.status == 503, "before the body has come"
-        assert took < 0.2
         assert [request for request in upstream.requests if b"/health" not in request] == []
         upstream.play = says(OK, then="keep")
-        time.sleep(1.1)
-        assert [ask(gateway).status for _ in range(2)] == [200, 200]
+        until(lambda: ask(gateway).status == 200)
+        assert ask(gateway).status == 200
         assert breaker_of(gateway) == "closed"
 
 
 def test_half_open_lets_only_its_calls_through(tmp_path: Path) -> None:
-    with between(tmp_path, status(500), **SMALL) as (gateway, upstream):
+    with between(tmp_path, status(500), **{**SMALL, "BREAKER_OPEN_SECONDS": "1"}) as (gateway, upstream):
         for _ in range(4):
             ask(gateway)
         time.sleep(1.1)
-        upstream.play = late(0.4)
         upstream.requests.clear()
-        answers = at_once(12, lambda: ask(gateway))
-        assert sorted(answer.status for answer, _ in answers) == [200] * 2 + [503] * 10
+        with answering_when_told(upstream) as go_on, ThreadPoolExecutor(12) as pool:
+            asked = [pool.submit(ask, gateway) for _ in range(12)]
+            until(lambda: sum(one.done() for one in asked) == 10)  # the others are under way all the while
+            go_on()
+            assert sorted(one.result().status for one in asked) == [200] * 2 + [503] * 10
         assert len(upstream.requests) == 2
         assert ask(gateway).status == 200
+
+
+@contextmanager
+def answering_when_told(upstream: RawUpstream) -> Iterator[Callable[[], None]]:
+    """The upstream answers nobody until the function is called, then everybody with OK."""
+    told = threading.Event()
+
+    def play(wire: socket.socket, _number: int) -> None:
+        told.wait(PATIENCE)
+        wire.sendall(OK)
+
+    upstream.play = play
+    try:
+        yield told.set
+    finally:
+        told.set()
 
 
 def leave_early(gateway: Running) -> None:
@@ -264,14 +282,14 @@ COUNTED = {
     "500": (status(500), True), "503": (status(503), True), "cut off": (says(b""), True),
     "reset": (says(b"", then="reset"), True), "not HTTP": (says(b"SSH-2.0-x\r\n\r\n"), True),
     "half a body": (says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"), True),
-    "too late": (late(0.9), True), "slow": (late(0.4), True), "400": (status(400), False), "401": (status(401), False),
+    "too late": (late(3.5), True), "slow": (late(1.8), True), "400": (status(400), False), "401": (status(401), False),
     "404": (status(404), False), "429": (status(429), False), "302": (status(302), False), "good": (says(OK), False),
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def touchy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, RawUpstream]]:
-    env = {**SMALL, "BREAKER_OPEN_SECONDS": "0.1", "UPSTREAM_TIMEOUT": "0.6"}
+    env = {**SMALL, "BREAKER_OPEN_SECONDS": "0.1", "UPSTREAM_TIMEOUT": "3"}
     with between(tmp_path_factory.mktemp("touchy"), says(OK), **env) as stage:
         yield stage
 
@@ -300,7 +318,7 @@ def test_a_client_that_uploads_slowly_is_not_the_upstreams_fault(tmp_path: Path)
     with between(tmp_path, says(OK), UPSTREAM_TIMEOUT="0.5", **SMALL) as (gateway, _):
 
         def drip() -> Answer:
-            with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as wire:
+            with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE) as wire:
                 wire.sendall(f"POST {SLACK}/x HTTP/1.1\r\nHost: g\r\nContent-Length: 9\r\n\r\nx".encode())
                 return read_answer(wire)
 
@@ -326,15 +344,16 @@ def test_places_run_out_for_one_service_only_and_come_back(tmp_path: Path) -> No
     env = {"UPSTREAM_MAX_IN_FLIGHT": "3", "UPSTREAM_QUEUE": "2", "UPSTREAM_QUEUE_TIMEOUT": "0.2"}
     with (
         RawUpstream(says(OK)) as mail,
-        between(tmp_path, late(0.8), UPSTREAM_GMAIL_URL=mail.url, **env) as (gateway, slack),
+        between(tmp_path, says(OK), UPSTREAM_GMAIL_URL=mail.url, **env) as (gateway, slack),
     ):
-        with ThreadPoolExecutor(1) as beside:
-            other = beside.submit(lambda: (time.sleep(0.1), timed(lambda: gateway.ask("GET", "/api/v2/gmail/x")))[1])
-            answers = at_once(10, lambda: ask(gateway))
-        assert sorted(answer.status for answer, _ in answers) == [200] * 3 + [503] * 7
-        assert {answer.header("retry-after") for answer, _ in answers if answer.status == 503} == {"1"}
-        assert max(took for answer, took in answers if answer.status == 503) < 0.7
-        assert (other.result()[0].status, other.result()[1] < 0.5) == (200, True)
+        with answering_when_told(slack) as go_on, ThreadPoolExecutor(10) as pool:
+            asked = [pool.submit(ask, gateway) for _ in range(10)]
+            until(lambda: sum(one.done() for one in asked) == 7)  # though nobody gives a place back
+            assert gateway.ask("GET", "/api/v2/gmail/x").status == 200
+            go_on()
+            answers = [one.result() for one in asked]
+        assert sorted(answer.status for answer in answers) == [200] * 3 + [503] * 7
+        assert {answer.header("retry-after") for answer in answers if answer.status == 503} == {"1"}
         assert breaker_of(gateway) == "closed"
         slack.play = says(OK)
         assert {answer.status for answer, _ in at_once(3, lambda: ask(gateway))} == {200}

@@ -12,8 +12,10 @@ import pytest
 
 from gateway_runtime.shared.client import VALUE_LIMIT, Shared, SharedUnavailable
 from gateway_runtime.shared.script import Script
+from tests.helpers.cache_stage import until as eventually
 from tests.helpers.fault_proxy import FaultProxy
 from tests.helpers.redis_server import RedisServer
+from tests.helpers.waiting import PATIENCE
 
 ECHO = Script("return {KEYS[1], ARGV[1]}")
 
@@ -34,20 +36,17 @@ def proxy(server: RedisServer) -> Iterator[FaultProxy]:
 
 @asynccontextmanager
 async def connected(url: str, **options: object) -> AsyncIterator[Shared]:
-    shared = Shared(url, **options)  # type: ignore[arg-type]
+    shared = Shared(url, **{"wait": 5.0, **options})  # type: ignore[arg-type]  # a busy machine is no slow Redis
     await shared.start()
     try:
-        assert await until(shared, "ok") < 5
+        await until(shared, "ok")
         yield shared
     finally:
         await shared.close()
 
 
-async def until(shared: Shared, mode: str) -> float:
-    began = time.monotonic()
-    while shared.mode != mode and time.monotonic() - began < 5:  # noqa: ASYNC110  as a stranger sees it
-        await asyncio.sleep(0.005)
-    return time.monotonic() - began
+async def until(shared: Shared, mode: str) -> None:
+    await eventually(lambda: shared.mode == mode)
 
 
 def told(story: Callable[[], Awaitable[None]]) -> None:
@@ -106,26 +105,24 @@ def test_without_an_address_it_is_off_and_says_so_at_once() -> None:
     told(story)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fault", ["blackhole", "slow", "trickle"])
 def test_the_first_call_waits_fifty_milliseconds_and_the_next_ones_not_at_all(fault: str, proxy: FaultProxy) -> None:
     async def story() -> None:
-        async with connected(proxy.url) as shared:
+        async with connected(proxy.url, wait=0.05) as shared:
             proxy.set(fault)
             began = time.monotonic()
             calls = [shared.get(b"a") for _ in range(50)]
             failed = await asyncio.gather(*calls, return_exceptions=True)
             first = time.monotonic() - began
             assert all(isinstance(each, SharedUnavailable) for each in failed)
-            began = time.monotonic()
+            assert shared.mode == "degraded"
             for _ in range(100):
                 with pytest.raises(SharedUnavailable):
-                    await shared.get(b"a")
-            rest = time.monotonic() - began
-            assert first < 0.3
-            assert rest < 0.1
-            assert shared.mode == "degraded"
+                    shared.get(b"a").send(None)  # it does not even let the loop go on
+            assert 0.045 < first < 0.3
             proxy.set("")
-            assert await until(shared, "ok") < 2
+            await until(shared, "ok")
 
     told(story)
 
@@ -158,9 +155,9 @@ def test_cancelled_commands_never_answer_the_next_caller(proxy: FaultProxy) -> N
                 await asyncio.sleep(0.06)
                 proxy.set("")
 
-        async with connected(proxy.url, pool=3) as shared:
+        async with connected(proxy.url, pool=3, wait=0.3) as shared:
             disturbing = asyncio.create_task(disturb())
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 await asyncio.gather(*(caller(shared, name) for name in range(60)))
             disturbing.cancel()
             with suppress(asyncio.CancelledError):
@@ -187,22 +184,22 @@ def test_one_process_opens_no_more_connections_than_it_may(server: RedisServer) 
 def test_listeners_hear_what_is_published_and_that_they_may_have_missed_something(proxy: FaultProxy) -> None:
     async def story() -> None:
         heard: list[bytes | None] = []
-        shared = Shared(proxy.url, pool=2)
+        shared = Shared(proxy.url, pool=2, wait=5.0)
         shared.subscribe(b"news", heard.append)
         await shared.start()
         try:
             await until(shared, "ok")
-            await asyncio.sleep(0.3)
+            await eventually(lambda: heard == [None])
             await shared.publish(b"news", b"one")
-            await asyncio.sleep(0.2)
+            await eventually(lambda: heard == [None, b"one"])
             proxy.set("reset")
             with suppress(SharedUnavailable):
                 await shared.get(b"a")
             proxy.set("")
-            assert await until(shared, "ok") < 2
-            await asyncio.sleep(0.8)
+            await until(shared, "ok")
+            await eventually(lambda: heard == [None, b"one", None])
             await shared.publish(b"news", b"two")
-            await asyncio.sleep(0.2)
+            await eventually(lambda: len(heard) > 3)
         finally:
             await shared.close()
         assert heard == [None, b"one", None, b"two"]
@@ -224,12 +221,12 @@ def test_instances_are_counted_while_they_live(server: RedisServer) -> None:
 
 def test_a_pause_of_our_own_is_not_taken_for_a_slow_redis(server: RedisServer) -> None:
     async def story() -> None:
-        async with connected(server.url) as shared:
-            for _ in range(5):
+        async with connected(server.url, wait=0.4) as shared:
+            for _ in range(3):
                 call = asyncio.create_task(shared.get(b"a"))
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
-                time.sleep(0.12)  # noqa: ASYNC251  the loop stands still, longer than a call may wait
+                time.sleep(0.6)  # noqa: ASYNC251  the loop stands still, longer than a call may wait
                 await call
             assert shared.counts["lost"] == 0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from tests.helpers.gateway_process import Running, running
 from tests.helpers.tokens import bearer
+from tests.helpers.waiting import PATIENCE
 
 JSON = "Content-Type: application/json"
 TENANTS = ("acme", "globex")
@@ -73,15 +73,16 @@ def test_another_tenants_contact_is_not_there_in_the_same_words_as_one_that_neve
         assert where.ask("GET", f"{prefix}/contacts?tenant=globex", token=bearer("acme")).status == 400
 
 
+@pytest.mark.alone
 def test_it_takes_as_long_to_be_told_so(crm: Running) -> None:
     theirs = add(crm, "globex", "timing", prefix="")
     took: dict[str, list[float]] = {theirs: [], "0" * len(theirs): []}
-    for _ in range(60):
+    for _ in range(150):
         for contact, times in took.items():
             began = time.perf_counter()
             assert crm.ask("GET", f"/contacts/{contact}", token=bearer("acme")).status == 404
             times.append(time.perf_counter() - began)
-    one, other = (statistics.median(times) for times in took.values())
+    one, other = (min(times) for times in took.values())  # what a busy machine adds is in neither
     assert max(one, other) < 1.5 * min(one, other)
 
 
@@ -156,7 +157,7 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     parts = Parts()
     parser = httptools.HttpResponseParser(parts)
     while not parts.whole:
-        data = await asyncio.wait_for(reader.read(65536), 10)
+        data = await asyncio.wait_for(reader.read(65536), PATIENCE)
         assert data, "closed before the answer was whole"
         parser.feed_data(data)
     return parser.get_status_code(), parts.body
