@@ -26,7 +26,7 @@ LEFT = "An earlier visit left steps applied: put back first"
 
 
 def test_the_demo_ends_well_from_scratch_and_puts_back_first_what_a_visit_left(place: Place) -> None:
-    done = place.run("demo", timeout=180)
+    done = place.run("demo", timeout=400)
     assert done.code == 0, done
     at = -1
     for scene in SCENES:

@@ -7,13 +7,13 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import psutil
 import pytest
 
 from tests.helpers.place import TARGET, Place
+from tests.helpers.waiting import until
 from xgw import lock
 from xgw.errors import ExitCode
 
@@ -47,18 +47,11 @@ def in_flight(place: Place, point: str = "intent-recorded") -> Iterator[subproce
     before = len(place.records(kind="run"))
     with place.popen(*APPLY, fault=f"{point}:delay") as running:
         try:
-            wait(lambda: len(place.records(kind="run")) > before)
+            until(lambda: len(place.records(kind="run")) > before)
             yield running
-            running.wait(timeout=30)
+            running.wait(timeout=240)
         finally:
             running.kill()
-
-
-def wait(until: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not until():
-        assert time.monotonic() < end, "it never came so far"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("second", [APPLY, ("phase1", "rollback"), ("rollback", "gateway"), ("phase1", "validate")])
@@ -112,9 +105,9 @@ def test_a_lock_of_the_living_is_broken_only_by_force(place: Place) -> None:
 def test_ctrl_c_finishes_the_step_and_the_next_apply_goes_on(place: Place) -> None:
     revisions = len(place.revisions())
     with in_flight(place, "change-made") as running:
-        wait(lambda: place.step("1.7") == "intended")
+        until(lambda: place.step("1.7") == "intended")
         os.kill(running.pid, signal.SIGINT)
-        out, err = running.communicate(timeout=30)
+        out, err = running.communicate(timeout=240)
     assert running.returncode == ExitCode.INTERRUPTED, err
     assert "finishing this step; Ctrl-C again stops at once" in err
     assert "Traceback" not in err
@@ -135,11 +128,11 @@ def test_ctrl_c_finishes_the_step_and_the_next_apply_goes_on(place: Place) -> No
 def test_ctrl_c_twice_stops_at_once_and_the_next_apply_goes_on(place: Place) -> None:
     revisions = len(place.revisions())
     with in_flight(place, "change-made") as running:
-        wait(lambda: place.step("1.7") == "intended")
+        until(lambda: place.step("1.7") == "intended")
         os.kill(running.pid, signal.SIGINT)
-        time.sleep(0.3)
+        next(line for line in running.stderr if "Ctrl-C again stops at once" in line)
         os.kill(running.pid, signal.SIGINT)
-        _, err = running.communicate(timeout=30)
+        _, err = running.communicate(timeout=240)
     assert running.returncode == ExitCode.INTERRUPTED, err
     assert "Traceback" not in err
     assert place.step("1.7") in ("intended", "applied", "promoting", "promoted")

@@ -22,14 +22,17 @@ RULES = Rules(ISSUER, AUDIENCE)
 
 
 class Source:
-    """Hands out key sets, and counts how often it was asked. `fails` makes it raise."""
+    """Hands out key sets, and counts how often it was asked. `fails` makes it raise, `held` wait until it is set."""
 
     def __init__(self, body: bytes, good_for: float = 3600) -> None:
         self.body, self.good_for, self.reads, self.fails = body, good_for, 0, False
+        self.held: asyncio.Event | None = None
 
     async def __call__(self) -> KeySet:
         self.reads += 1
         await asyncio.sleep(0)
+        if self.held is not None:
+            await self.held.wait()
         if self.fails:
             raise OSError("no connection")
         return KeySet(self.body, self.good_for)

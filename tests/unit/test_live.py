@@ -77,14 +77,11 @@ def test_on_a_terminal_the_open_step_is_drawn_and_the_finished_ones_stay() -> No
         with progress:
             progress.step_started("1.1", "gateway memory")
             progress.step_note("1.1", "waiting\x1b[2J")
-            time.sleep(0.4)
+            seen = _read(control, "waiting")
             progress.evidence("1.1", "memory  214Mi", True)
             progress.step_finished("1.1", "validated", "gateway memory", 1.5)
         stream.flush()
-        seen = ""
-        while "1.5s" not in seen or "214Mi\r\n" not in seen:
-            assert select.select([control], [], [], 5)[0], seen
-            seen += os.read(control, 65536).decode()
+        seen += _read(control, "1.5s", "214Mi\r\n")
     os.close(control)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
     assert "waiting\\x1b[2J" in plain
@@ -93,7 +90,16 @@ def test_on_a_terminal_the_open_step_is_drawn_and_the_finished_ones_stay() -> No
     assert "\x1b[3" not in seen, "no colour was asked for"
 
 
-def _until(true: Callable[[], bool], limit: float = 5.0) -> None:
+def _read(control: int, *words: str) -> str:
+    """What the terminal shows until all of these words have been there."""
+    seen = ""
+    while not all(word in seen for word in words):
+        assert select.select([control], [], [], 60)[0], seen
+        seen += os.read(control, 65536).decode()
+    return seen
+
+
+def _until(true: Callable[[], bool], limit: float = 60.0) -> None:
     deadline = time.monotonic() + limit
     while not true():
         assert time.monotonic() < deadline

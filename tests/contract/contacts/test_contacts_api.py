@@ -26,7 +26,7 @@ class Client:
         if data is not None:
             body = json.dumps(data).encode()
         told = (JSON,) if body and not any(line.startswith("Content-Type") for line in headers) else ()
-        return self._crm.ask(method, target, *told, *headers, body=body, token=self._token, timeout=30)
+        return self._crm.ask(method, target, *told, *headers, body=body, token=self._token)
 
     def add(self, **fields: Any) -> dict[str, Any]:
         data = {"name": "N", "email": f"n{next(_NUMBERS)}@api.example", **fields}

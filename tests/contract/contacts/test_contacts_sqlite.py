@@ -100,7 +100,7 @@ def test_a_disk_that_fills_up_in_a_batch_leaves_nothing_of_it(tmp_path: Path) ->
 
 def test_who_waits_too_long_for_another_process_is_told_so(tmp_path: Path) -> None:
     path = tmp_path / "c.db"
-    store = SqliteContacts(str(path), busy_seconds=0.2)
+    store = SqliteContacts(str(path), busy_seconds=2)
 
     async def story() -> None:
         await store.add("acme", contacts(1))
@@ -110,7 +110,7 @@ def test_who_waits_too_long_for_another_process_is_told_so(tmp_path: Path) -> No
         with pytest.raises(StoreFault) as fault:
             await store.add("acme", contacts(1, first=1))
         assert fault.value.kind == "busy"
-        assert 0.15 < time.monotonic() - began < 3
+        assert 1.9 < time.monotonic() - began < 20
         assert len((await store.page("acme", limit=5)).items) == 1
         waiting = asyncio.create_task(store.add("acme", contacts(1, first=1)))
         await asyncio.sleep(0.02)
@@ -128,7 +128,7 @@ def test_a_busy_store_is_503_and_says_when_to_come_back(tmp_path: Path) -> None:
         assert crm.ask("POST", "/contacts", JSON, body=b'{"name":"A"}').status == 201
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        answer = crm.ask("POST", "/contacts", JSON, body=b'{"name":"B"}', timeout=20)
+        answer = crm.ask("POST", "/contacts", JSON, body=b'{"name":"B"}')
         assert (answer.status, answer.header("retry-after")) == (503, "1")
         assert len(crm.ask("GET", "/contacts").json()["items"]) == 1
         other.execute("ROLLBACK")
@@ -143,7 +143,7 @@ from tests.contract.contacts.test_contacts_sqlite import contacts
 from gateway_runtime.contacts.sqlite import SqliteContacts
 from gateway_runtime.contacts.store import Outcome, Write
 async def main():
-    store = SqliteContacts({path!r}, busy_seconds=30)
+    store = SqliteContacts({path!r}, busy_seconds=120)
     await store.open()
     done = 0
     for first in range(0, 2000, 100):
@@ -165,7 +165,7 @@ def test_several_processes_write_one_file_and_every_row_is_won_by_one(tmp_path: 
         )
         for n in range(3)
     ]  # they make the file at the same moment, too
-    told = [int(writer.communicate(timeout=60)[0]) for writer in writers]
+    told = [int(writer.communicate(timeout=240)[0]) for writer in writers]
     assert sum(told) == 2000
     database = sqlite3.connect(path)
     assert database.execute("SELECT count(*), count(DISTINCT id) FROM contacts").fetchone() == (2000, 2000)
@@ -185,11 +185,11 @@ def test_a_batch_that_is_killed_anywhere_is_there_whole_or_not_at_all(tmp_path: 
             )
             time.sleep(0.02 + attempt * 0.02)
             os.kill(crm.process.pid, signal.SIGKILL)
-            asking.exception(timeout=20)
+            asking.exception(timeout=60)
         with running(tmp_path, **env) as crm:
             count = crm.ask("GET", "/contacts/count", token=tenant).json()["count"]
             assert count in (0, 1000)
-            again = crm.ask("POST", "/contacts/batch", JSON, "Idempotency-Key: k", body=body, token=tenant, timeout=20)
+            again = crm.ask("POST", "/contacts/batch", JSON, "Idempotency-Key: k", body=body, token=tenant)
             assert again.status == 201
             assert (again.header("idempotent-replayed") == "true") is (count == 1000)
             assert crm.ask("GET", "/contacts/count", token=tenant).json()["count"] == 1000
@@ -206,7 +206,7 @@ def test_two_instances_with_one_file_have_one_effect(tmp_path: Path) -> None:
             told = list(
                 pool.map(
                     lambda crm, token=tenant: crm.ask(
-                        "POST", "/contacts/batch", JSON, "Idempotency-Key: k", body=body, token=token, timeout=30
+                        "POST", "/contacts/batch", JSON, "Idempotency-Key: k", body=body, token=token
                     ),
                     (one, two),
                 )
@@ -248,7 +248,7 @@ def test_a_file_in_another_form_is_left_alone_and_refused_in_one_line(made: str,
         asyncio.run(SqliteContacts(str(path)).open())
     assert path.read_bytes() == before
     with running(tmp_path, wait=False, ROLE="crm", CONTACTS_STORE=f"sqlite://{path}") as crm:
-        assert crm.process.wait(timeout=20) == 1
+        assert crm.process.wait(timeout=60) == 1
         assert "move the file away" in crm.out.read_text()
         assert "Traceback" not in crm.out.read_text()
 

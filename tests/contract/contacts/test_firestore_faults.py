@@ -249,7 +249,7 @@ def test_patience_ends(code: grpc.StatusCode, kind: str, monkeypatch: pytest.Mon
             with pytest.raises(StoreFault) as found:
                 await asked
             assert found.value.kind == kind
-            assert time.monotonic() - start < 3
+            assert time.monotonic() - start < 20
         assert proxy.calls["BatchWrite"] > 2
 
     patience = Patience(total=1, attempt=0.5, first=0.02, most=0.2)

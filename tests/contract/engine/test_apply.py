@@ -319,7 +319,7 @@ def test_a_step_that_the_phase_does_not_have_is_a_usage_fault(engine: Engine, wi
 
 
 def test_a_service_that_is_not_there_is_named_with_those_that_are(cloud: LocalCloud, tmp_path):
-    cloud.services.delete_service(name=f"{PARENT}/services/crm").result(timeout=10)
+    cloud.services.delete_service(name=f"{PARENT}/services/crm").result(timeout=60)
     with pytest.raises(NotFound, match="crm") as fault:
         Engine(target_on(cloud.target, tmp_path), tmp_path).plan()
     assert "gateway" in fault.value.cause

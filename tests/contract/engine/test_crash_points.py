@@ -112,7 +112,7 @@ def test_killed_anywhere_the_same_command_ends_as_if_unbroken(tmp_path, verb):
                 [sys.executable, "-m", "tests.helpers.engine", verb, stage.cloud.target, str(home)],
                 env={**os.environ, "XGW_FAULT": f"{place}:crash"},
                 cwd=ROOT,
-                timeout=60,
+                timeout=240,
                 check=False,
             )
             assert killed.returncode == -9, place

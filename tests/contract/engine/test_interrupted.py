@@ -18,17 +18,17 @@ def test_an_interrupt_does_not_wait_for_the_slowest_probe_and_the_ledger_says_so
     done = threading.Event()
 
     def slow(_: Subject) -> Reading:
-        done.wait(20)
+        os.kill(os.getpid(), signal.SIGINT)
+        done.wait(60)
         return Reading("x", "y", Verdict.PASSED)
 
     step = Step("1.1", "Slow", (ServiceSpec(GATEWAY, env={"MODE": "strict"}),), (Probe("slow", slow),), ())
     alone = Engine(engine.target, engine.home, Phase(1, "Test", (step,)))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell had it ignored
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         alone.apply()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     signal.signal(signal.SIGINT, before)
     done.set()
     assert alone.states() == {"1.1": "applied"}

@@ -61,28 +61,30 @@ def measured(engine: Engine, url: str) -> Reading:
 
 
 @contextmanager
-def sampling(engine: Engine, cloud: LocalCloud, seconds: float, fraction: float = 0.2) -> Iterator[None]:
-    """The platform's samples of the revision that serves, for so long."""
-    revision, end = engine.target.service(GATEWAY).main, time.monotonic() + seconds
+def sampling(engine: Engine, cloud: LocalCloud, fraction: float = 0.2) -> Iterator[None]:
+    """The platform's samples of the revision that serves, as long as the block takes."""
+    revision, over = engine.target.service(GATEWAY).main, threading.Event()
 
     def sample() -> None:
-        while time.monotonic() < end:
+        while not over.wait(0.05):
             cloud.metrics.add_memory_sample("gateway", revision, fraction)
-            time.sleep(0.05)
 
     thread = threading.Thread(target=sample)
     thread.start()
-    yield
-    thread.join()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_a_peak_under_the_limit_passes(engine: Engine, cloud: LocalCloud):
-    with serving(says(200)) as url, sampling(engine, cloud, 4):
+    with serving(says(200)) as url, sampling(engine, cloud):
         assert measured(engine, url).verdict is Verdict.PASSED
 
 
 def test_requests_that_were_turned_away_are_no_load(engine: Engine, cloud: LocalCloud):
-    with serving(says(403)) as url, sampling(engine, cloud, 4):
+    with serving(says(403)) as url, sampling(engine, cloud):
         reading = measured(engine, url)
     assert reading.verdict is Verdict.INCONCLUSIVE
     assert "0 of 150" in reading.measured
@@ -112,14 +114,14 @@ def test_a_server_that_trickles_for_ever_does_not_hold_the_load(engine: Engine):
         handler.send_header("Content-Length", "1000")
         handler.end_headers()
         with suppress(OSError):
-            for _ in range(30):
+            for _ in range(300):
                 handler.wfile.write(b"x")
                 time.sleep(0.2)
 
     with serving(trickle) as url:
         began = time.monotonic()
         load = drive([url], rate=10, seconds=0.5, timeout=1)
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 30
     assert load.failed == load.sent == 5
 
 

@@ -125,6 +125,6 @@ def test_a_batch_that_was_stored_is_never_told_as_a_fault_for_the_size_of_its_an
     assert len(body) < 10 * 1024 * 1024 < len(text)
     told = (JSON, "Prefer: return=representation", "Idempotency-Key: large")
     for replayed in (None, "true"):
-        answer = gateway.ask("POST", f"{BASE}/batch", *told, body=body, token=bearer("told"), timeout=30)
+        answer = gateway.ask("POST", f"{BASE}/batch", *told, body=body, token=bearer("told"))
         assert (answer.status, answer.header("preference-applied")) == (201, None), answer.body[:200]
         assert (answer.json()["created"], answer.header("idempotent-replayed")) == (994, replayed)

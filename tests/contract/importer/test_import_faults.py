@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import grpc
@@ -16,6 +16,7 @@ from gateway_runtime.contacts.store import FaultKind, StoreFault
 from tests.helpers.firestore_emulator import EMULATOR, emulator
 from tests.helpers.firestore_faults import Fault, FirestoreFaultProxy
 from tests.helpers.import_stage import Desk, expected, leads
+from tests.helpers.waiting import until
 from xgw.errors import ExitCode
 from xgw.importer.run import fault_of
 
@@ -73,11 +74,9 @@ def test_killed_while_its_answers_are_lost_a_resumed_run_finds_its_own_rows(
     name, struck = behind.file(TEXT), proxy.struck["BatchWrite"]
     proxy.plan = [Fault("lose", on="BatchWrite", times=-1, skip=3)]
     with behind.popen("import", name, *CUSTOM) as process:
-        end = time.monotonic() + 60
-        while proxy.struck["BatchWrite"] < struck + 4 and time.monotonic() < end:
-            time.sleep(0.02)
+        until(lambda: proxy.struck["BatchWrite"] >= struck + 4)
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=240)
     assert proxy.struck["BatchWrite"] >= struck + 4
     proxy.plan = []
     assert behind.stored()
@@ -112,7 +111,7 @@ def test_a_full_disk_stops_it_and_room_lets_it_go_on(tmp_path: Path) -> None:
     name = desk.file(TEXT)
     limit = (tmp_path / "contacts.db").stat().st_size + 150_000
     with desk.popen("import", name, *CUSTOM, preexec_fn=lambda: _limited(limit)) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
     assert process.returncode != 0
     assert out == ""
     assert "--resume" in err, err
@@ -159,7 +158,7 @@ def test_interrupted_it_stops_between_batches_and_says_how_to_go_on(tmp_path: Pa
     with desk.popen("import", name, "--batch-size", "20") as process:
         until_journal(desk, 2)
         process.send_signal(sign)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
     assert process.returncode == ExitCode.INTERRUPTED, err
     assert out == ""
     assert "--resume" in err
@@ -175,15 +174,17 @@ def test_interrupted_it_stops_between_batches_and_says_how_to_go_on(tmp_path: Pa
 
 
 def until_journal(desk: Desk, batches: int, where: str = "settled") -> None:
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
+    def recorded() -> bool:
         for path in (desk.home / "imports").glob("*.db"):
-            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as found:
+            with (
+                suppress(sqlite3.OperationalError),
+                closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as found,
+            ):
                 if found.execute(f"SELECT count(*) FROM batch WHERE {where}").fetchone()[0] >= batches:
-                    return
-            found.close()
-        time.sleep(0.02)
-    raise AssertionError("nothing was recorded")
+                    return True
+        return False
+
+    until(recorded)
 
 
 def test_nothing_in_a_file_reaches_the_terminal_unescaped(tmp_path: Path) -> None:
@@ -229,7 +230,7 @@ def test_two_imports_of_one_file_at_once_double_nothing(tmp_path: Path) -> None:
     second = Desk(tmp_path / "two", f"sqlite://{tmp_path}/contacts.db")
     processes = [desk.popen("import", desk.file(TEXT), *CUSTOM, "-o", "json") for desk in (first, second)]
     for process in processes:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
         assert process.returncode == 7, err
     books = [desk.data("imports")[0]["books"] for desk in (first, second)]
     assert sum(one["created"] for one in books) == len(first.stored()) == len(expected(TEXT))

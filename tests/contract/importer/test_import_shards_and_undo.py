@@ -25,7 +25,7 @@ def by_all(desk: Desk, *args: str, env: dict[str, str] | None = None) -> Iterato
         part = () if env else ("--shard", f"{number + 1}/{SHARDS}")
         made.append(desk.popen("import", *args, *part, "-q", env=told))
     for process in made:
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=240)
         assert process.returncode in (0, 7), err
         yield process.returncode
 

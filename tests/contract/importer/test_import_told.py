@@ -94,7 +94,7 @@ def test_a_second_interrupt_says_how_to_go_on_as_well(desk: Desk, tmp_path: Path
         process.send_signal(signal.SIGINT)
         first = next(line for line in process.stderr if "Ctrl-C again" in line)
         process.send_signal(signal.SIGINT)
-        _, rest = process.communicate(timeout=60)
+        _, rest = process.communicate(timeout=240)
     other.close()
     assert "finishing the batches on their way" in first
     assert process.returncode == ExitCode.INTERRUPTED

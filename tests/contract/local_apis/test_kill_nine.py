@@ -23,7 +23,7 @@ def test_an_operation_that_was_answered_survives_kill_nine(tmp_path, image):
             kind = run_v2.ServicesClient
             services = kind(transport=kind.get_transport_class("grpc")(channel=channel))
             service = run_v2.Service(template=run_v2.RevisionTemplate(containers=[run_v2.Container(image="app")]))
-            made = services.create_service(parent=PARENT, service_id="shop", service=service).result(timeout=10)
+            made = services.create_service(parent=PARENT, service_id="shop", service=service).result(timeout=60)
             made.template.containers[0].image = image
             name = services.update_service(service=made).operation.name
             process.kill()

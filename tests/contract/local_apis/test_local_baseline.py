@@ -47,7 +47,7 @@ def test_the_services_are_wired_to_each_other(cloud: LocalCloud):
 
 def test_it_is_deployed_once_in_the_life_of_a_state(cloud: LocalCloud):
     deploy(cloud)
-    cloud.services.delete_service(name=f"{PARENT}/services/{CRM_NAME}").result(timeout=10)
+    cloud.services.delete_service(name=f"{PARENT}/services/{CRM_NAME}").result(timeout=60)
     assert not deploy(cloud)
     assert len(list(cloud.services.list_services(parent=PARENT))) == 3
 

@@ -13,7 +13,7 @@ def test_waiting_answers_as_soon_as_the_operation_is_done(cloud: LocalCloud):
     cloud.loop.call_soon_threadsafe(cloud.loop.call_later, 0.2, cloud.instances.gate.set)
     began = time.monotonic()
     assert cloud.wait(name).done
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25, "it waited to the end of its time"
 
 
 def test_waiting_ends_at_its_own_timeout(cloud: LocalCloud):
@@ -33,7 +33,7 @@ def test_a_finished_operation_can_be_forgotten_and_one_in_progress_cannot(cloud:
     with pytest.raises(exceptions.FailedPrecondition):
         cloud.services.delete_operation({"name": name})
     cloud.call(cloud.instances.gate.set)
-    operation.result(timeout=10)
+    operation.result(timeout=60)
     cloud.services.delete_operation({"name": name})
     with pytest.raises(exceptions.NotFound):
         cloud.services.get_operation({"name": name})

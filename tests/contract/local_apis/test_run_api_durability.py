@@ -123,7 +123,7 @@ def test_a_finished_operation_is_still_told_after_the_restart(start):
     cloud = start()
     operation = cloud.begin_create("crash")
     with pytest.raises(exceptions.GoogleAPICallError):
-        operation.result(timeout=10)
+        operation.result(timeout=60)
     told = start().operations.get_operation(operation.operation.name)
     assert told.done
     assert told.error.code == 9

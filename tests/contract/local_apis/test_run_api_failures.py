@@ -136,7 +136,7 @@ def test_a_revision_nobody_needs_can_be_deleted(cloud: LocalCloud):
     cloud.create()
     cloud.deploy("app@sha256:2")
     first, second = cloud.revision_names()
-    gone = cloud.revisions.delete_revision(name=f"{PARENT}/services/shop/revisions/{first}").result(timeout=10)
+    gone = cloud.revisions.delete_revision(name=f"{PARENT}/services/shop/revisions/{first}").result(timeout=60)
     assert isinstance(gone, run_v2.Revision)
     assert cloud.revision_names() == [second]
     assert first not in cloud.instances.up

@@ -230,7 +230,7 @@ def test_a_service_says_that_it_is_reconciling_while_it_is(cloud: LocalCloud):
     assert cloud.shares() == [(short(first.latest_ready_revision), 100, "")]
     assert operation.metadata.reconciling
     cloud.call(cloud.instances.gate.set)
-    assert not operation.result(timeout=10).reconciling
+    assert not operation.result(timeout=60).reconciling
 
 
 def test_updates_of_one_service_wait_for_each_other_and_others_do_not(cloud: LocalCloud):
@@ -244,8 +244,8 @@ def test_updates_of_one_service_wait_for_each_other_and_others_do_not(cloud: Loc
     cloud.create(name="other")
     assert not queued.done()
     cloud.call(cloud.instances.gate.set)
-    assert slow.result(timeout=10).observed_generation == 2
-    assert queued.result(timeout=10).observed_generation == 3
+    assert slow.result(timeout=60).observed_generation == 2
+    assert queued.result(timeout=60).observed_generation == 3
     third = short(cloud.get().latest_ready_revision)
     assert cloud.shares() == [(third, 100, "")]
     starts = [name for kind, name, *_ in cloud.journal if kind == "start" and name.startswith("shop")]
@@ -262,7 +262,7 @@ def test_asking_again_for_what_is_under_way_waits_for_it(cloud: LocalCloud):
     again = cloud.begin_update(service)
     assert not again.done()
     cloud.call(cloud.instances.gate.set)
-    assert short(again.result(timeout=10).latest_ready_revision) == "shop-slow"
+    assert short(again.result(timeout=60).latest_ready_revision) == "shop-slow"
 
 
 def test_asking_again_for_what_failed_tells_the_failure_again(cloud: LocalCloud):

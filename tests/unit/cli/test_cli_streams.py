@@ -77,7 +77,7 @@ def test_a_reader_that_left_is_no_fault(args: tuple[str, ...], tmp_path: Path) -
         stderr=subprocess.PIPE,
         env=environment(tmp_path),
         cwd=tmp_path,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     os.close(writer)
@@ -86,7 +86,7 @@ def test_a_reader_that_left_is_no_fault(args: tuple[str, ...], tmp_path: Path) -
 
 def test_closed_streams_are_no_fault(tmp_path: Path) -> None:
     command = f"exec {sys.executable} -m xgw config show >&- 2>&-"
-    done = subprocess.run(["sh", "-c", command], env=environment(tmp_path), cwd=tmp_path, timeout=30, check=False)
+    done = subprocess.run(["sh", "-c", command], env=environment(tmp_path), cwd=tmp_path, timeout=120, check=False)
     assert done.returncode == 0
 
 
@@ -99,7 +99,7 @@ def test_a_full_disk_behind_stdout_is_said(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             env=environment(tmp_path),
             cwd=tmp_path,
-            timeout=30,
+            timeout=120,
             check=False,
             text=True,
         )
@@ -133,7 +133,7 @@ def _answered(answer: str, tmp_path: Path) -> int:
         stderr=terminal,
         stdout=subprocess.DEVNULL,
         env=environment(tmp_path, {"PYTHONPATH": root}),
-        timeout=30,
+        timeout=120,
         check=False,
     )
     os.close(terminal)

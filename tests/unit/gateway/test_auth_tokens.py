@@ -208,9 +208,9 @@ REFUSED: dict[str, Callable[[], bytes]] = {
 def test_a_token_that_is_not_right_is_401_in_no_time(name: str) -> None:
     token = REFUSED[name]()
     checker = verifier()
-    began = time.perf_counter()
+    began = time.thread_time()  # what others do meanwhile is not in it
     found = judged(token, checker)
-    assert time.perf_counter() - began < 0.5  # a busy machine; see the test of the wire for 50 ms
+    assert time.thread_time() - began < 0.5
     assert isinstance(found, Problem)
     assert (found.status, found.code) == (401, "UNAUTHENTICATED"), found.details
     (challenge,) = found.headers

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import string
-import time
 from typing import Any
 
 import pytest
@@ -76,16 +75,12 @@ def test_a_plain_address_takes_the_short_look() -> None:
         assert by_the_book(text) == text
 
 
-def test_checks_are_fast_enough_for_an_import() -> None:
-    fields = {"name": "Ada Lovelace", "email": "ada.lovelace@mail.example", "status": "active", "source": "fair"}
-    best = float("inf")
-    for _ in range(5):
-        began = time.perf_counter()
-        for _ in range(500):
-            for field, value in fields.items():
-                checks.CHECKS[field](value)
-        best = min(best, (time.perf_counter() - began) / 2000)
-    assert best < 10e-6, f"{best * 1e6:.1f} us a field"  # 0.6 us on the machine it was written on
+def test_an_ordinary_address_is_checked_without_the_long_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr("email_validator.validate_email", lambda value, **_: looked.append(value))
+    for address in ("ada.lovelace@mail.example", "a@b.co", "ada+crm@mail.shop.example"):
+        assert checks.CHECKS["email"](address) == address
+    assert looked == []
 
 
 @given(st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999))

@@ -20,6 +20,7 @@ from gateway_runtime.upstream.guard import judge
 from gateway_runtime.upstream.resolve import Found, Resolver
 from gateway_runtime.upstream.retry import BURST, RetryBudget, RetryPolicy
 from gateway_runtime.upstream.settings import ROUTES, RouteTable
+from tests.helpers.waiting import PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -84,19 +85,19 @@ def test_the_route_table_reads_its_default() -> None:
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(work, 5))
+    asyncio.run(asyncio.wait_for(work, PATIENCE))
 
 
 def test_places_are_given_in_turn_and_never_more_than_there_are() -> None:
     async def work() -> None:
-        bulkhead = Bulkhead(2, 3, 1.0)
+        bulkhead = Bulkhead(2, 3, 30.0)
         order: list[int] = []
         most = 0
 
         async def visit(number: int) -> None:
             nonlocal most
             if not bulkhead.enter():
-                await bulkhead.wait(1.0)
+                await bulkhead.wait(30.0)
             order.append(number)
             most = max(most, bulkhead.taken)
             await asyncio.sleep(0.01)
@@ -119,7 +120,7 @@ def test_a_full_queue_sheds_at_once_and_a_long_wait_in_time() -> None:
         began = time.monotonic()
         with pytest.raises(Shed) as shed:
             await waiting
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 8, "as long as its caller would have waited"
         assert dict(shed.value.headers) == {b"retry-after": b"1"}
         bulkhead.leave()
         assert (bulkhead.taken, bulkhead.waiting) == (0, 0)
@@ -182,24 +183,21 @@ def found(*addresses: str) -> Found:
 
 
 def test_a_slow_name_server_stops_neither_the_loop_nor_more_than_one_thread() -> None:
-    asked = []
+    asked, answering = [], threading.Event()
 
     def slow(host: str, port: int) -> Found:
         asked.append(host)
-        time.sleep(0.4)
+        assert answering.wait(PATIENCE / 2)
         return found("192.0.2.1")
 
     async def work() -> None:
         resolver = Resolver("crm.internal", 80, lookup=slow)
         threads = threading.active_count()
         many = [asyncio.create_task(resolver.addresses()) for _ in range(50)]
-        lag = 0.0
-        for _ in range(20):
-            began = time.monotonic()
+        for _ in range(20):  # the loop goes on, though nobody has answered
             await asyncio.sleep(0.01)
-            lag = max(lag, time.monotonic() - began)
-        assert lag < 0.2
         assert threading.active_count() <= threads + 1
+        answering.set()
         assert await many[0] == ["192.0.2.1"]
         await asyncio.gather(*many)
 
@@ -208,14 +206,17 @@ def test_a_slow_name_server_stops_neither_the_loop_nor_more_than_one_thread() ->
 
 
 def test_a_caller_that_gives_up_does_not_end_the_look_up_of_the_others() -> None:
+    answering = threading.Event()
+
     def slow(host: str, port: int) -> Found:
-        time.sleep(0.2)
+        assert answering.wait(PATIENCE / 2)
         return found("192.0.2.1", "192.0.2.1", "192.0.2.2")
 
     async def work() -> None:
         resolver = Resolver("crm.internal", 80, lookup=slow)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(resolver.addresses(), 0.05)
+        answering.set()
         assert await resolver.addresses() == ["192.0.2.1", "192.0.2.2"]
         resolver.prefer("192.0.2.2")
         assert await resolver.addresses() == ["192.0.2.2", "192.0.2.1"]
