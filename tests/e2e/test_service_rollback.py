@@ -55,7 +55,7 @@ def before_and_after(place: Place) -> Callable[[], tuple[object, ...]]:
 
 def test_rollback_moves_the_traffic_and_no_request_fails(place: Place, applied: tuple[str, str]) -> None:
     older, newer = applied
-    with users(place, seconds=6) as seen:
+    with users(place) as seen:
         done = place.json(*BACK)
     assert (done["from"], done["to"], done["undoes"]) == (newer, older, ["1.7"])
     assert 0 < done["traffic_seconds"] <= done["seconds"]

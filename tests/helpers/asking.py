@@ -1,7 +1,9 @@
-"""Somebody who keeps asking a URL, in a process of its own: `python -m tests.helpers.asking URL RATE SECONDS`.
+"""Somebody who keeps asking a URL, in a process of its own, until its standard input ends:
+`python -m tests.helpers.asking URL RATE`.
 
 Lean on purpose, and patient: a busy machine makes answers late, and late is not failed. A request has failed when its
-answer is not 2xx, is torn, or does not come within PATIENCE_S. Prints one line of JSON.
+answer is not 2xx, is torn, or does not come within PATIENCE_S. Prints one line when the first answer has come, and at the end
+one of JSON.
 """
 
 from __future__ import annotations
@@ -37,18 +39,22 @@ async def ask(host: str, port: int, path: str, idle: list[Connection]) -> str:
     return head.split(" ", 2)[1]
 
 
-async def keep_asking(url: str, rate: float, seconds: float) -> Counter[str]:
+async def keep_asking(url: str, rate: float) -> Counter[str]:
     """Requests start when they are due, whether or not earlier ones have ended."""
     parts, idle = urlsplit(url), list[Connection]()
-    zero, asked = time.monotonic(), []
-    for number in range(int(rate * seconds)):
-        await asyncio.sleep(max(zero + number / rate - time.monotonic(), 0))
-        asked.append(asyncio.create_task(ask(str(parts.hostname), int(parts.port or 80), parts.path, idle)))
-    said = Counter([await one for one in asked])
+    where = str(parts.hostname), int(parts.port or 80), parts.path
+    said = Counter([await ask(*where, idle)])
+    print("asking", flush=True)
+    over = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    zero, asked = time.monotonic(), list[asyncio.Task[str]]()
+    while not over.done():
+        asked.append(asyncio.create_task(ask(*where, idle)))
+        await asyncio.sleep(max(zero + len(asked) / rate - time.monotonic(), 0))
+    said += Counter([await one for one in asked])
     for _, writer in idle:
         writer.close()
     return said
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(keep_asking(sys.argv[1], float(sys.argv[2]), float(sys.argv[3])))))
+    print(json.dumps(asyncio.run(keep_asking(sys.argv[1], float(sys.argv[2])))))
