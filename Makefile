@@ -10,8 +10,10 @@ export PYTHONDONTWRITEBYTECODE :=
 demo: $(READY)
 	@$(BIN)/xgw demo
 
+# Twice: four at a time what mostly waits, and then what measures time, with nothing beside it.
 test: $(READY)
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder tests
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone" tests
+	@$(BIN)/python -m pytest -m alone tests
 
 unit: $(READY)
 	@$(BIN)/python -m pytest tests/unit
