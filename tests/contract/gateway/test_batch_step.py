@@ -62,6 +62,7 @@ def left_over(store: str) -> int:
     return asyncio.run(count())
 
 
+@pytest.mark.alone
 def test_batch_creation_fails_before_step_3_2_and_passes_after(tmp_path: Path) -> None:
     (change,) = BATCH_CREATION.changes
     after = {name.removeprefix("env."): value for name, value in change.wanted().items()}

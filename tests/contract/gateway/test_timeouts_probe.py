@@ -30,7 +30,7 @@ def late(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 CASES: dict[str, tuple[dict[str, str], Verdict, str]] = {
-    "as planned": ({}, Verdict.PASSED, "ended a request after 0.3"),
+    "as planned": ({}, Verdict.PASSED, "ended a request after "),
     "as before": ({"UPSTREAM_TIMEOUT": "off", "BREAKER": "off"}, Verdict.FAILED, "states deadlines of none"),
     "no breaker": ({"BREAKER": "off"}, Verdict.FAILED, "no breaker for slack"),
     "the plan's 30 s abort": ({"UPSTREAM_TIMEOUT_LONG": "30"}, Verdict.FAILED, "30.0 s"),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import psutil
 
-from tests.helpers.local_stage import MIB, WELL_BEHAVED, eventually, revision, stage
+from tests.helpers.local_stage import MIB, QUICK, WELL_BEHAVED, eventually, revision, stage
 from tests.helpers.waiting import PATIENCE
 from xgw.local import images, leftovers
 from xgw.local.instances import CONTAINER_MISSING, HEALTH_CHECK_CONTAINER_ERROR, Route
@@ -144,18 +144,18 @@ def test_a_crash_while_serving_is_answered_with_an_empty_503_and_a_restart(tmp_p
 
 def test_a_crash_loop_is_slowed_down(tmp_path):
     async def play():
-        async with stage(tmp_path) as s:
+        async with stage(tmp_path, replace(QUICK, steady=PATIENCE)) as s:
             await s.serve("one")
-            deaths = 0
-            end = time.monotonic() + 2.5
-            while time.monotonic() < end:
-                running = s.supervisor.running()["one"]
-                if running.state is State.SERVING and running.pid:
-                    os.kill(running.pid, signal.SIGKILL)
-                    deaths += 1
-                    await eventually(lambda pid=running.pid: s.supervisor.running()["one"].pid != pid)
-                await asyncio.sleep(0.02)
-            assert 2 <= deaths <= 5
+            pauses = []
+            for _ in range(4):
+                pid = s.supervisor.running()["one"].pid
+                os.kill(pid, signal.SIGKILL)
+                died = time.monotonic()
+                await eventually(lambda pid=pid: s.supervisor.running()["one"].pid not in (pid, 0))
+                pauses.append(time.monotonic() - died)
+                await eventually(lambda: s.supervisor.running()["one"].state is State.SERVING)
+            for pause, least in zip(pauses, (*QUICK.backoff, QUICK.backoff[-1]), strict=True):
+                assert pause >= least
 
     asyncio.run(play())
 

@@ -26,7 +26,12 @@ GOOD = b"https://app.xynergy.com"
 
 def named(*headers: tuple[bytes, bytes]) -> tuple[str, str, Response]:
     asked = request(headers=headers)
-    response = asyncio.run(RequestId(answers())(asked))
+
+    async def answered() -> Response:
+        return await RequestId(answers())(asked)
+
+    response = asyncio.run(answered())
+    response.headers += asked.answer_fields  # as Edge does
     return asked.id, asked.trace, response
 
 
