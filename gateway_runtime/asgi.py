@@ -42,7 +42,7 @@ class Request:
     """One request, and what the layers found out about it. Names of header fields are lower-case bytes."""
 
     __slots__ = (
-        "_named", "_of", "_path", "_twice", "at_end", "client", "debug", "error", "headers", "id", "identity",
+        "_named", "_of", "_path", "_twice", "answer_fields", "at_end", "client", "debug", "error", "headers", "id", "identity",
         "joins", "kept", "method", "on_leave", "params", "problem", "query", "raw_path", "receive", "routes",
         "scheme", "sent", "started", "status", "switch", "trace", "trace_flags", "uploaded",
     )  # fmt: skip
@@ -56,6 +56,8 @@ class Request:
         self.client: str = (scope.get("client") or ("",))[0]
         self.receive = receive
         self.started = time.monotonic()
+        self.answer_fields: list[tuple[bytes, bytes]] = []
+        """What goes out with its answer, whatever that will be. So a layer that only adds fields need not wait for it."""
         self.at_end: list[Callable[[], None]] = []
         """Called once each, the innermost layer's first, when the answer has been sent or given up."""
         self.params: dict[str, str] = {}
@@ -100,15 +102,19 @@ class Request:
 
     def header(self, name: bytes) -> bytes | None:
         """The value of a field, None when it is absent or there more than once (nobody can say which one counts)."""
-        found = self.joined(name)
-        return None if name in self._twice else found
+        if self._of is not self.headers:  # looked through once, however many layers ask
+            self._look()
+        return None if name in self._twice else self._named.get(name)
 
     def joined(self, name: bytes) -> bytes | None:
         """The values of a field in their order with commas between them (RFC 9110 5.3); None when it is absent."""
-        if self._of is not self.headers:  # looked through once, however many layers ask
-            self._of = headers = self.headers
-            self._named, self._twice = by_name(headers)
+        if self._of is not self.headers:
+            self._look()
         return self._named.get(name)
+
+    def _look(self) -> None:
+        self._of = headers = self.headers
+        self._named, self._twice = by_name(headers)
 
     @property
     def has_body(self) -> bool:
@@ -235,19 +241,21 @@ class Edge:
         self._date = b""
         self._date_of = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[object]:
+        if scope["type"] == "http":
+            return self._http(Request(scope, receive), send)
         if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
-            await self._http(Request(scope, receive), send)
-        else:
-            await receive()
-            request = Request({**scope, "method": "GET"}, receive)
-            request.switch = Switch(scope, receive, send)
-            run = await self._http(request, send)
-            del request  # a socket lives for long: nothing of its handshake does
-            if run is not None:
-                await run()
+            return self._lifespan(receive, send)
+        return self._websocket(scope, receive, send)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        request = Request({**scope, "method": "GET"}, receive)
+        request.switch = Switch(scope, receive, send)
+        run = await self._http(request, send)
+        del request  # a socket lives for long: nothing of its handshake does
+        if run is not None:
+            await run()
 
     async def _http(self, request: Request, send: Send) -> Callable[[], Awaitable[None]] | None:
         """Answers a request. Of a WebSocket's handshake that is accepted: what to do next, past its end as a request."""
@@ -262,6 +270,7 @@ class Edge:
             except Exception as error:  # noqa: BLE001  nothing outside of this frame could answer
                 response = self._last_resort(error, request)
             request.status = response.status
+            response.headers += request.answer_fields
             if request.switch is None:
                 await self._deliver(request, response, send, request.joins)
             elif response.run is None:

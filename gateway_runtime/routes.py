@@ -6,7 +6,7 @@ included. The most exact pattern wins: whole paths before placeholders before `*
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway_runtime.asgi import Handler, Request, Response
@@ -60,14 +60,15 @@ class Router:
                 return route.public
         return any(route.public for route in routes)  # it will be 405, with Allow
 
-    async def __call__(self, request: Request) -> Response:
+    def __call__(self, request: Request) -> Awaitable[Response]:
         routes = self.find(request)
         if not routes:
             raise Problem("NOT_FOUND")
         for route in routes:
             if request.method in route.methods:
-                request.note("route matched", pattern=route.pattern)
-                return await route.handler(request)
+                if request.debug is not None:
+                    request.note("route matched", pattern=route.pattern)
+                return route.handler(request)
         allow = ", ".join(sorted({method for route in routes for method in route.methods}))
         raise Problem("METHOD_NOT_ALLOWED", headers=[(b"allow", allow.encode("ascii"))])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from typing import Any
 
 from gateway_runtime.asgi import Handler, Request, Response
@@ -23,12 +24,12 @@ class AccessLog:
         self._rate = rate
         self._debug = log.wants("debug")
 
-    async def __call__(self, request: Request) -> Response:
+    def __call__(self, request: Request) -> Awaitable[Response]:
         request.kept = sampled(request.trace, self._rate)
         if self._debug:
             request.debug = []
         request.at_end.append(lambda: self._record(request))
-        return await self._inner(request)
+        return self._inner(request)
 
     def _record(self, request: Request) -> None:
         failed = request.status >= 400 or request.error is not None

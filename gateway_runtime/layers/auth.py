@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from gateway_runtime.asgi import Handler, Request, Response
 from gateway_runtime.auth.identity import Identity
 from gateway_runtime.auth.refusals import ambiguous, missing, not_configured
 from gateway_runtime.auth.verifier import Verifier
+from gateway_runtime.errors import Problem
 
+TWO = "There is more than one Authorization field"
 ELSEWHERE = "A token belongs in the Authorization field and nowhere else"
 _BEARER = re.compile(rb"(?i:bearer) +([^ ]+)")
 _IN_QUERY = re.compile(
@@ -30,23 +32,40 @@ class Auth:
         self._verifier = verifier
         self._is_public = is_public
 
-    async def __call__(self, request: Request) -> Response:
-        if not self._is_public(request):
-            request.identity = await self._who(request)
+    def __call__(self, request: Request) -> Awaitable[Response]:
+        if self._is_public(request):
+            return self._inner(request)
+        if self._verifier is None:
+            raise self._without(request)
+        token = token_of(request)
+        identity = self._verifier.remembered(token)
+        if identity is None:
+            return self._verified(request, self._verifier, token)
+        request.identity = identity
+        return self._inner(request)
+
+    async def _verified(self, request: Request, verifier: Verifier, token: bytes) -> Response:
+        request.identity = await verifier.verify(token)
         return await self._inner(request)
 
-    async def _who(self, request: Request) -> Identity:
-        given = [value for name, value in request.headers if name == b"authorization"]
-        if len(given) > 1:
-            raise ambiguous("There is more than one Authorization field")
-        if self._verifier is None:
-            raise not_configured()
-        if request.query and token_in_query(request.query):
-            raise ambiguous(ELSEWHERE) if given else missing(ELSEWHERE)
-        token = bearer(given[0]) if given else None
-        if token is None:
-            raise missing()
-        return self._verifier.remembered(token) or await self._verifier.verify(token)
+    def _without(self, request: Request) -> Problem:
+        """What is said where nobody's tokens are believed: of two of them still that they are two."""
+        if request.joined(b"authorization") is not None and request.header(b"authorization") is None:
+            return ambiguous(TWO)
+        return not_configured()
+
+
+def token_of(request: Request) -> bytes:
+    """The token in the one Authorization field; Problem 400 or 401 when it is not there, not alone, or elsewhere too."""
+    given = request.header(b"authorization")
+    if given is None and request.joined(b"authorization") is not None:
+        raise ambiguous(TWO)
+    if request.query and token_in_query(request.query):
+        raise missing(ELSEWHERE) if given is None else ambiguous(ELSEWHERE)
+    token = None if given is None else bearer(given)
+    if token is None:
+        raise missing()
+    return token
 
 
 def bearer(authorization: bytes) -> bytes | None:

@@ -62,10 +62,13 @@ class Compress:
             return response
         if response.status == 304:
             return _unchanged(request, response)
+        coding, forced = choose(request.joined(b"accept-encoding"), self._how.codings)
+        body = response.body
+        if not forced and isinstance(body, bytes) and len(body) < self._how.min_bytes and request.method != "HEAD":
+            return response
         fields, _ = by_name(response.headers)
         if not codable(fields):
             return response
-        coding, forced = choose(request.joined(b"accept-encoding"), self._how.codings)
         size = _size(fields, response)
         if size is not None and size < self._how.min_bytes and not forced:
             return response

@@ -8,7 +8,7 @@ decided alone because Redis is away.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
 from gateway_runtime.asgi import Handler, Request, Response
@@ -20,6 +20,8 @@ from gateway_runtime.rate.window import Decision
 Caller = Callable[[Request], bytes | None]
 EXEMPT = "/health"
 """Liveness: a platform that cannot see it restarts the process, which helps nobody who is being limited."""
+OLDER = frozenset((b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"x-ratelimit-mode"))
+"""Fields that can hold one limit only: the innermost limiter's, which is the last to speak."""
 Fields = list[tuple[bytes, bytes]]
 
 
@@ -36,40 +38,37 @@ class RateLimit:
         self._name = f'"{policy.name}"'.encode()
         self._limit = (b"x-ratelimit-limit", b"%d" % policy.limit)
 
-    async def __call__(self, request: Request) -> Response:
+    def __call__(self, request: Request) -> Awaitable[Response]:
         caller = self._caller(request)
         if caller is None or request.path == EXEMPT:
-            return await self._inner(request)
+            return self._inner(request)
+        decision = self._limiter.leased(caller)
+        if decision is None:
+            return self._asked(request, caller)
+        self._tell(request, decision)
+        return self._inner(request)
+
+    async def _asked(self, request: Request, caller: bytes) -> Response:
         decision = await self._limiter.take(caller)
+        self._tell(request, decision)
         if not decision.allowed:
             self._refused()
-            wait = b"%d" % max(1, math.ceil(decision.seconds))
-            raise Problem("RATE_LIMITED", headers=[(b"retry-after", wait), *self._fields(decision, first=True)])
-        try:
-            response = await self._inner(request)
-        except Problem as problem:
-            first = all(name != b"ratelimit" for name, _ in problem.headers)
-            problem.headers = [*problem.headers, *self._fields(decision, first=first)]
-            raise
-        # The inner limiter has spoken for the older fields: they can hold only one limit.
-        response.headers += self._fields(decision, first=response.header(b"ratelimit") is None)
-        return response
+            raise Problem("RATE_LIMITED", headers=[(b"retry-after", b"%d" % max(1, math.ceil(decision.seconds)))])
+        return await self._inner(request)
 
-    def _fields(self, decision: Decision, *, first: bool) -> Fields:
-        seconds = math.ceil(decision.seconds)
-        fields: Fields = [
+    def _tell(self, request: Request, decision: Decision) -> None:
+        left, seconds = decision.left, math.ceil(decision.seconds)
+        fields = [
             self._policy,
-            (b"ratelimit", b"%b;r=%d;t=%d" % (self._name, decision.left, seconds)),
+            (b"ratelimit", b"%b;r=%d;t=%d" % (self._name, left, seconds)),
+            self._limit,
+            (b"x-ratelimit-remaining", b"%d" % left),
+            (b"x-ratelimit-reset", b"%d" % seconds),
         ]
-        if first:
-            fields += [
-                self._limit,
-                (b"x-ratelimit-remaining", b"%d" % decision.left),
-                (b"x-ratelimit-reset", b"%d" % seconds),
-            ]
-            if decision.local:
-                fields.append((b"x-ratelimit-mode", b"degraded"))
-        return fields
+        if decision.local:
+            fields.append((b"x-ratelimit-mode", b"degraded"))
+        fields += [field for field in request.answer_fields if field[0] not in OLDER]
+        request.answer_fields = fields
 
 
 def by_address(trusted_hops: int) -> Caller:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Awaitable
 
 from gateway_runtime.asgi import Handler, Request, Response
 
@@ -24,14 +25,13 @@ class RequestId:
     def __init__(self, inner: Handler) -> None:
         self._inner = inner
 
-    async def __call__(self, request: Request) -> Response:
+    def __call__(self, request: Request) -> Awaitable[Response]:
         given = request.header(b"x-request-id")
         found, request.trace_flags = trace_of(request)
         request.trace = found or f"{random.getrandbits(128) or 1:032x}"
         request.id = given.decode("ascii") if given and _ID.fullmatch(given) else request.trace
-        response = await self._inner(request)
-        response.headers.append((b"x-request-id", request.id.encode("ascii")))
-        return response
+        request.answer_fields.append((b"x-request-id", request.id.encode("ascii")))
+        return self._inner(request)
 
 
 def trace_of(request: Request) -> tuple[str, str]:

@@ -52,6 +52,12 @@ class Limiter:
         self._settling: asyncio.Task[None] | None = None
         shared.on_return(self._settle)
 
+    def leased(self, caller: bytes) -> Decision | None:
+        """Lets one more request of this caller pass when it can without asking; None when it must `take`."""
+        now = self._clock()
+        bucket = self._bucket(caller)
+        return bucket.passed(now) if bucket.spend(now) else None
+
     async def take(self, caller: bytes) -> Decision:
         """Whether one more request of this caller may pass; counts it if so."""
         now = self._clock()
@@ -69,7 +75,7 @@ class Limiter:
             finally:
                 bucket.waiting -= 1
             now = self._clock()
-        return Decision(True, bucket.left + bucket.lease, max(0.0, bucket.free_at - now))
+        return bucket.passed(now)
 
     @property
     def degraded(self) -> bool:

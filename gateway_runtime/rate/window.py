@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from gateway_runtime.shared.crowd import Crowd
@@ -41,8 +41,7 @@ class Policy:
         return self.seconds / SLOTS
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Whether a request may pass, how many more may, and in how many seconds there will be more."""
 
     allowed: bool
@@ -92,6 +91,10 @@ class Bucket:
             self.used += 1
             return True
         return False
+
+    def passed(self, now: float) -> Decision:
+        """What is said to a request that has spent one."""
+        return Decision(True, self.left + self.lease, max(0.0, self.free_at - now))
 
     def wish(self, now: float) -> int:
         """How many to ask for: what the next tenth of a second will need at this pace, at most double what was used."""

@@ -216,7 +216,8 @@ class Connection(asyncio.Protocol):
             self._state = BUSY
         else:
             self._expect_body(head)
-        exchange.task = task = front.loop.create_task(exchange.run())
+        # What loop.create_task does, without a name that nobody reads.
+        exchange.task = task = asyncio.Task(exchange.run(), loop=front.loop)
         front.tasks.add(task)
 
     def _expect_body(self, head: Head) -> None:
