@@ -311,8 +311,20 @@ def recognised_exports() -> str:
     """The exports that are known by their columns."""
     from xgw.importer.columns import EXPORTS
 
-    rows = [(export.name, ", ".join(export.signs), code(export.date_format)) for export in EXPORTS]
+    rows = [
+        (
+            export.name,
+            _either(", ".join(export.signs)) + ("; also all in capitals" if export.capitals else ""),
+            ", ".join(map(code, export.date_formats)),
+        )
+        for export in EXPORTS
+    ]
     return table(("export", "has the columns", "dates, besides RFC 3339"), rows)
+
+
+def _either(columns: str) -> str:
+    """Names of columns as people read them."""
+    return columns.replace("|", " or ")
 
 
 def export_fields() -> str:
@@ -322,7 +334,7 @@ def export_fields() -> str:
     def told(fields: Mapping[str, Sequence[str]]) -> str:
         if all(columns == (name,) for name, columns in fields.items()):
             return f"every field from the column of its name: {', '.join(code(name) for name in fields)}"
-        return "; ".join(f"{code(name)} = {' + '.join(columns)}" for name, columns in fields.items())
+        return "; ".join(f"{code(name)} = {_either(' + '.join(columns))}" for name, columns in fields.items())
 
     rows = [(export.name, told(export.fields)) for export in EXPORTS]
     return table(("export", "field = columns"), rows)

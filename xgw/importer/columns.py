@@ -1,4 +1,7 @@
-"""How columns are called: in general, and in the exports of four well-known programs. Data only."""
+"""How columns are called: in general, and in the exports of well-known programs. Data only.
+
+What the exports were checked against, and what could not be, is in docs/reference/recognised-exports.md.
+"""
 
 from __future__ import annotations
 
@@ -52,13 +55,19 @@ KNOWN = frozenset(GENERAL) | frozenset(plain_name(name) for name in _ORDINARY.sp
 
 @dataclass(frozen=True)
 class Export:
-    """A program's export, known when all of `signs` are among the columns. `fields`: field -> columns, joined by a blank."""
+    """A program's export, known when all of `signs` are among the columns. `fields`: field -> columns, joined by a blank.
+
+    "A|B" is a column that is called one or the other; where both are there, the first. `capitals`: the program also
+    writes its signs in capitals. `date_formats` and `separator` as in a FieldMap.
+    """
 
     name: str
     signs: tuple[str, ...]
     fields: Mapping[str, tuple[str, ...]]
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    date_format: str = ""
+    date_formats: tuple[str, ...] = ()
+    separator: str = ""
+    capitals: bool = False
     neutralised: bool = False
 
 
@@ -87,7 +96,10 @@ EXPORTS: Sequence[Export] = (
     ),
     Export(
         "HubSpot",
-        ("Record ID", "First Name", "Last Name", "Email", "Create Date"),
+        (
+            *("Record ID|Record ID - Contact|Contact ID", "First Name", "Last Name", "Email"),
+            "Create Date|Lifecycle Stage|Contact owner|Associated Company|Associated Company IDs",
+        ),
         {
             "name": ("First Name", "Last Name"),
             "email": ("Email",),
@@ -96,36 +108,51 @@ EXPORTS: Sequence[Export] = (
             "createdAt": ("Create Date",),
             "updatedAt": ("Last Modified Date",),
             "createdBy": ("Contact owner",),
-            "customFields.company": ("Associated Company",),
+            "customFields.company": ("Associated Company|Associated Company (Primary)|Company Name",),
             "customFields.phone": ("Phone Number",),
         },
         values={"relationshipType": _STAGES},
-        date_format="%Y-%m-%d %H:%M",
+        date_formats=("%Y-%m-%d %H:%M",),
     ),
     Export(
         "Salesforce",
         ("Id", "FirstName", "LastName", "Email", "CreatedDate"),
         {
-            "name": ("FirstName", "LastName"),
+            "name": ("FirstName", "MiddleName", "LastName"),
             "email": ("Email",),
             "source": ("LeadSource",),
             "createdAt": ("CreatedDate",),
             "updatedAt": ("LastModifiedDate",),
             "createdBy": ("CreatedById",),
+            "customFields.company": ("Company",),
             "customFields.phone": ("Phone",),
             "customFields.title": ("Title",),
         },
-        date_format="%Y-%m-%dT%H:%M:%S.%f%z",
+        date_formats=("%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%d %H:%M:%S"),
+        capitals=True,
     ),
     Export(
-        "Salesforce report",
-        ("First Name", "Last Name", "Account Name", "Email"),
+        "Zoho CRM",
+        ("Record Id", "First Name", "Last Name", "Account Name", "Email"),
         {
             "name": ("First Name", "Last Name"),
             "email": ("Email",),
             "source": ("Lead Source",),
             "createdBy": ("Contact Owner",),
             "customFields.company": ("Account Name",),
+            "customFields.phone": ("Phone",),
+            "customFields.title": ("Title",),
+        },
+    ),
+    Export(
+        "Salesforce report",
+        ("First Name", "Last Name", "Account Name|Company / Account", "Email"),
+        {
+            "name": ("First Name", "Middle Name", "Last Name"),
+            "email": ("Email",),
+            "source": ("Lead Source",),
+            "createdBy": ("Contact Owner|Lead Owner",),
+            "customFields.company": ("Account Name|Company / Account",),
             "customFields.phone": ("Phone",),
             "customFields.title": ("Title",),
         },
@@ -139,6 +166,7 @@ EXPORTS: Sequence[Export] = (
             "customFields.company": ("Organization Name",),
             "customFields.phone": ("Phone 1 - Value",),
         },
+        separator=" ::: ",
     ),
     Export(
         "Google Contacts (before 2024)",
@@ -149,10 +177,11 @@ EXPORTS: Sequence[Export] = (
             "customFields.company": ("Organization 1 - Name",),
             "customFields.phone": ("Phone 1 - Value",),
         },
+        separator=" ::: ",
     ),
     Export(
         "Outlook",
-        ("First Name", "Last Name", "E-mail Address", "E-mail Display Name"),
+        ("First Name", "Last Name", "E-mail Address", "E-mail 2 Address|E-mail Display Name"),
         {
             "name": ("First Name", "Middle Name", "Last Name"),
             "email": ("E-mail Address",),
@@ -167,5 +196,6 @@ EXPORTS: Sequence[Export] = (
 EXPORT_NAMES = frozenset(
     plain_name(name)
     for export in EXPORTS
-    for name in (*export.signs, *(c for cs in export.fields.values() for c in cs))
+    for names in (*export.signs, *(c for cs in export.fields.values() for c in cs))
+    for name in names.split("|")
 )

@@ -27,17 +27,19 @@ class FieldMap:
 
     `fields`: field (or customFields.NAME) -> columns, joined by a blank; a name says "First Name", "Last Name".
     `values`: field -> spelling in lower case -> word. The field's own words are known in any case without being named.
-    `unmapped`: "drop" the other columns, or keep each as a custom field of its name. `date_format`: as strptime reads it,
-    in UTC where it has no zone; RFC 3339 is always read. `made_for` names the program whose export was recognised.
-    `neutralised`: formula cells carry an apostrophe that is taken away (our own export).
+    `unmapped`: "drop" the other columns, or keep each as a custom field of its name. `date_formats`: as strptime reads them,
+    in UTC where they have no zone; RFC 3339 is always read. `made_for` names the program whose export was recognised.
+    `neutralised`: formula cells carry an apostrophe that is taken away (our own export). `separator` stands between
+    several addresses in one cell, of which the first is the e-mail.
     """
 
     fields: Mapping[str, tuple[str, ...]]
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unmapped: str = "drop"
-    date_format: str = ""
+    date_formats: tuple[str, ...] = ()
     made_for: str = ""
     neutralised: bool = False
+    separator: str = ""
 
     def others(self, columns: Sequence[str]) -> list[str]:
         """The columns that no field names, in the file's order."""
@@ -78,14 +80,17 @@ def choose(
 
 
 def suggest(columns: Sequence[str]) -> tuple[FieldMap, dict[str, list[str]]]:
-    """What the header suggests, and the fields for which several columns would do (they are in no mapping)."""
+    """What the header suggests, and the fields for which several columns would do (they are in no mapping).
+
+    Fields that know a few words only are taken from no other column of a recognised export than its table says: a program
+    has words of its own in a column Status.
+    """
     export = _recognised(columns)
-    exact = {plain_name(column): column for column in columns}
     fields: dict[str, tuple[str, ...]] = {}
     if export:
+        plain = {plain_name(column): column for column in columns}
         for name, sources in export.fields.items():
-            found = tuple(exact[plain_name(source)] for source in sources if plain_name(source) in exact)
-            if found:
+            if found := tuple(column for source in sources if (column := _called(source, columns, plain))):
                 fields[name] = found
     used = {column for sources in fields.values() for column in sources}
     candidates: dict[str, list[str]] = {}
@@ -94,7 +99,10 @@ def suggest(columns: Sequence[str]) -> tuple[FieldMap, dict[str, list[str]]]:
         if column.startswith(CUSTOM) and len(column) > len(CUSTOM):
             fields[column] = (column,)
         elif (
-            target and target not in fields and column not in used and not (export and target in (FIRST, LAST, "name"))
+            target
+            and target not in fields
+            and column not in used
+            and not (export and target in (FIRST, LAST, "name", *WORDS))
         ):
             candidates.setdefault(target, []).append(column)
     _join_name(fields, candidates)
@@ -104,7 +112,12 @@ def suggest(columns: Sequence[str]) -> tuple[FieldMap, dict[str, list[str]]]:
     if export:
         values = {name: table for name, table in export.values.items() if name in fields}
         made = replace(
-            made, values=values, date_format=export.date_format, made_for=export.name, neutralised=export.neutralised
+            made,
+            values=values,
+            date_formats=export.date_formats,
+            made_for=export.name,
+            neutralised=export.neutralised,
+            separator=export.separator,
         )
     return made, unclear
 
@@ -181,7 +194,19 @@ def _no_column(column: str, columns: Sequence[str], name: str) -> UsageFault:
 
 def _recognised(columns: Sequence[str]) -> Export | None:
     have = set(columns)
-    return next((export for export in EXPORTS if have.issuperset(export.signs)), None)
+
+    def signed(signs: Iterable[str]) -> bool:
+        return all(not have.isdisjoint(sign.split("|")) for sign in signs)
+
+    return next((e for e in EXPORTS if signed(e.signs) or (e.capitals and signed(map(str.upper, e.signs)))), None)
+
+
+def _called(names: str, columns: Sequence[str], plain: Mapping[str, str]) -> str:
+    """The column that has one of these names, or nothing; the earlier name before the later, the very name before one like it."""
+    for name in names.split("|"):
+        if column := name if name in columns else plain.get(plain_name(name), ""):
+            return column
+    return ""
 
 
 def _join_name(fields: dict[str, tuple[str, ...]], candidates: dict[str, list[str]]) -> None:

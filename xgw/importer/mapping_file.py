@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from xgw.errors import UsageFault
 from xgw.importer.mapping import ANY, FieldMap
@@ -15,7 +15,9 @@ KEYS: Mapping[str, str] = {
     "version": f"of this format: {VERSION}",
     "made_for": "the program whose export it was made for; only told",
     "unmapped": 'what becomes of columns that nothing names: "drop" (default) or "custom", a custom field each',
-    "date_format": "how times are written, as `strptime` reads it, in UTC unless it has %z; RFC 3339 is always read",
+    "date_format": "how times are written, as `strptime` reads it, in UTC unless it has %z, or a list of such forms; RFC 3339 is "
+    "always read",
+    "separator": "what stands between several addresses in one cell, of which the first is the e-mail",
     "neutralised": "whether formula cells carry an apostrophe that is to be taken away; true for an export of xgw",
     "[fields]": "field = column, or a list of columns to be joined by a blank; customFields.NAME in quotes",
     "[values.FIELD]": f'spelling = word, for type, relationshipType and status, in any case; "{ANY}" is every other spelling',
@@ -32,14 +34,15 @@ def save(made: FieldMap) -> str:
     if made.made_for:
         lines.append(f"made_for = {_text(made.made_for)}")
     lines.append(f"unmapped = {_text(made.unmapped)}")
-    if made.date_format:
-        lines.append(f"date_format = {_text(made.date_format)}")
+    if made.date_formats:
+        lines.append(f"date_format = {_texts(made.date_formats)}")
+    if made.separator:
+        lines.append(f"separator = {_text(made.separator)}")
     if made.neutralised:
         lines.append("neutralised = true")
     lines += ["", "[fields]"]
     for name, sources in made.fields.items():
-        value = _text(sources[0]) if len(sources) == 1 else f"[{', '.join(map(_text, sources))}]"
-        lines.append(f"{_key(name)} = {value}")
+        lines.append(f"{_key(name)} = {_texts(sources)}")
     for name, table in made.values.items():
         lines += [
             "",
@@ -84,9 +87,10 @@ def load(text: str, name: str = "the mapping file") -> FieldMap:
             for key, value in _table(tree, "values", name).items()
         },
         unmapped=_string(tree.get("unmapped", "drop"), f"{name}: unmapped"),
-        date_format=_string(tree.get("date_format", ""), f"{name}: date_format"),
+        date_formats=tuple(filter(None, _strings(tree.get("date_format", []), f"{name}: date_format"))),
         made_for=_string(tree.get("made_for", ""), f"{name}: made_for"),
         neutralised=neutralised,
+        separator=_string(tree.get("separator", ""), f"{name}: separator"),
     )
 
 
@@ -110,10 +114,14 @@ def _sources(value: object, where: str) -> tuple[str, ...]:
             cause="a dot outside quotes begins one",
             fix='write customFields.NAME in quotes: "customFields.company" = "Company"',
         )
-    found = value if isinstance(value, list) else [value]
+    found = _strings(value, where)
     if not found:
         raise UsageFault(f"{where} names no column", cause="the list is empty", fix="leave the line away")
-    return tuple(_string(item, where) for item in found)
+    return found
+
+
+def _strings(value: object, where: str) -> tuple[str, ...]:
+    return tuple(_string(item, where) for item in (value if isinstance(value, list) else [value]))
 
 
 def _spellings(value: object, where: str) -> dict[str, str]:
@@ -128,6 +136,10 @@ def _spellings(value: object, where: str) -> dict[str, str]:
 
 def _key(name: str) -> str:
     return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else _text(name)
+
+
+def _texts(values: Sequence[str]) -> str:
+    return _text(values[0]) if len(values) == 1 else f"[{', '.join(map(_text, values))}]"
 
 
 def _text(value: str) -> str:

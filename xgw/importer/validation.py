@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -213,8 +214,10 @@ def _check(name: str, made: FieldMap) -> Check:
     if name.endswith("Count"):
         return _count(name)
     if name in ("createdAt", "updatedAt"):
-        return _moment(name, made.date_format)
-    return _address if name == "email" else CHECKS[name]
+        return _moment(name, made.date_formats)
+    if name == "email":
+        return _first_address(made.separator) if made.separator else _address
+    return CHECKS[name]
 
 
 def _address(cell: str) -> str:
@@ -222,6 +225,10 @@ def _address(cell: str) -> str:
     if "@" not in cell and cell.strip():
         raise InvalidContact("email", "NOT_AN_ADDRESS", "must be an e-mail address")
     return str(CHECKS["email"](cell))
+
+
+def _first_address(separator: str) -> Check:
+    return lambda cell: _address(cell.partition(separator)[0])
 
 
 def _word(name: str, words: Sequence[str], table: Mapping[str, str]) -> Check:
@@ -257,7 +264,7 @@ def _count(name: str) -> Check:
     return check
 
 
-def _moment(name: str, date_format: str) -> Check:
+def _moment(name: str, date_formats: Sequence[str]) -> Check:
     rfc3339 = CHECKS[name]
 
     def check(cell: str) -> int | str:
@@ -267,12 +274,13 @@ def _moment(name: str, date_format: str) -> Check:
         try:
             return int(rfc3339(text))
         except InvalidContact:
-            if not date_format:
+            if not date_formats:
                 raise
-        try:
-            at = datetime.strptime(text, date_format)  # noqa: DTZ007 - it may have a zone
-            return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
-        except (ValueError, OverflowError):
-            raise InvalidContact(name, "NOT_A_TIME", f"must be a time as {shown(date_format)} writes it") from None
+        for date_format in date_formats:
+            with suppress(ValueError, OverflowError):
+                at = datetime.strptime(text, date_format)  # noqa: DTZ007 - it may have a zone
+                return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+        forms = " or ".join(map(shown, date_formats))
+        raise InvalidContact(name, "NOT_A_TIME", f"must be a time as {forms} writes it")
 
     return check

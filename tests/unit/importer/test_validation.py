@@ -119,9 +119,26 @@ def test_a_date_format_is_read_as_utc_and_rfc3339_still_is() -> None:
     fields = {"name": ("name",), "email": ("email",), "createdAt": ("createdAt",)}
     for pattern, cell in (("%d.%m.%Y %H:%M", "31.01.2026 07:15"), ("%Y-%m-%dT%H:%M:%S.%f%z", "2026-01-31T08:15:00.000+0100"),
                           ("%d.%m.%Y", "2026-01-31T07:15:00Z")):  # fmt: skip
-        check = checking(FieldMap(fields, date_format=pattern))
+        check = checking(FieldMap(fields, date_formats=(pattern,)))
         assert contact(check(row(createdAt=cell), 1)).created_at == 1_769_843_700_000_000
     assert refusal(check(row(createdAt="yesterday"), 1)).reason == "createdAt: must be a time as %d.%m.%Y writes it"
+
+
+def test_several_date_formats_are_tried_in_turn() -> None:
+    fields = {"name": ("name",), "email": ("email",), "createdAt": ("createdAt",)}
+    check = checking(FieldMap(fields, date_formats=("%d.%m.%Y %H:%M", "%Y-%m-%d %H:%M")))
+    for cell in ("31.01.2026 07:15", "2026-01-31 07:15"):
+        assert contact(check(row(createdAt=cell), 1)).created_at == 1_769_843_700_000_000
+    reason = "createdAt: must be a time as %d.%m.%Y %H:%M or %Y-%m-%d %H:%M writes it"
+    assert refusal(check(row(createdAt="yesterday"), 1)).reason == reason
+
+
+def test_the_first_of_several_addresses_is_the_email() -> None:
+    check = checking(FieldMap({"name": ("name",), "email": ("email",)}, separator=" ::: "))
+    assert contact(check(row(email="ann@x.org ::: no address"), 1)).email == "ann@x.org"
+    assert refusal(check(row(email="no address ::: ann@x.org"), 1)).code == "NOT_AN_ADDRESS"
+    assert refusal(check(row(email=" ::: ann@x.org"), 1)).code == "NO_KEY"
+    assert refusal(checking()(row(email="ann@x.org ::: bob@x.org"), 1)).code == "NOT_AN_ADDRESS"
 
 
 def test_names_are_joined_and_what_is_given_is_told() -> None:
