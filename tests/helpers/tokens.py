@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import json
 import os
@@ -93,7 +94,9 @@ def keys_file() -> Path:
     descriptor, name = tempfile.mkstemp(prefix="xgw-test-keys-", suffix=".json")
     os.write(descriptor, jwks(issuer()))
     os.close(descriptor)
-    return Path(name)
+    path = Path(name)
+    atexit.register(path.unlink, missing_ok=True)
+    return path
 
 
 def settings() -> dict[str, str]:
