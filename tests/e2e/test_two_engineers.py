@@ -33,6 +33,7 @@ def _put_back(place: Place) -> Iterator[None]:
 def held_up(place: Place) -> Iterator[subprocess.Popen[str]]:
     """An apply that holds the lock and stands still, alive, until the block ends; then it goes on to its end."""
     with in_flight(place) as running:
+        until(lambda: place.step("1.7") == "intended")  # asleep, and not in the middle of a call that has a deadline
         psutil.Process(running.pid).suspend()
         try:
             yield running
