@@ -20,7 +20,7 @@ from email.utils import formatdate
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gateway_runtime.errors import ClientGone, Problem
+from gateway_runtime.errors import ClientGone, Problem, forget
 from gateway_runtime.paths import canonical_path
 
 if TYPE_CHECKING:
@@ -144,6 +144,12 @@ class Request:
             self.uploaded = not more
             if piece:
                 yield piece
+
+    def finish(self) -> None:
+        """Calls what waited `at_end`, and holds it no longer: it mostly holds the request, and the two would keep each other,
+        body and token included, until a cycle collector comes by."""
+        while self.at_end:
+            self.at_end.pop()()
 
     async def disconnected(self) -> None:
         """Returns when the client has left, or its answer is out. Only after the body has been read."""
@@ -282,9 +288,9 @@ class Edge:
         except Exception as error:  # noqa: BLE001  headers may be out: the server closes the connection when we return
             request.error = error
             self._broken(error, request)
+            forget(error)
         finally:
-            for done in reversed(request.at_end):
-                done()
+            request.finish()
         return run
 
     async def _deliver(self, request: Request, response: Response, send: Send, joins: bool) -> None:

@@ -84,5 +84,18 @@ def stack_of(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 
+def forget(error: BaseException) -> None:
+    """Takes the traceback off an exception that has been dealt with, and off those it came from.
+
+    Its frames hold the request, and through it the exception: together they would stay until a cycle collector comes by.
+    """
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        found = waiting.pop()
+        if found is not None and found.__traceback__ is not None:
+            found.__traceback__ = None
+            waiting += (found.__cause__, found.__context__)
+
+
 class ClientGone(Exception):
     """The client closed its connection before it had its answer: nobody is left to tell."""

@@ -338,8 +338,7 @@ class Cache:
         except Exception:  # noqa: BLE001  whoever needs the answer next meets the same fault, and it is told then
             self._counts.failed.add()
         finally:
-            for done in reversed(request.at_end):
-                done()
+            request.finish()
 
     # -- writing ------------------------------------------------------------------------------------------------------
     async def _write(self, request: Request, path: str, way: Way) -> Response:

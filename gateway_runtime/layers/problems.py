@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway_runtime.asgi import JSON, Handler, Request, Response
-from gateway_runtime.errors import ClientGone, Problem, Shed, stack_of
+from gateway_runtime.errors import ClientGone, Problem, Shed, forget, stack_of
 from gateway_runtime.logs import Log
 
 
@@ -31,10 +31,12 @@ class Problems:
             return self.answer(error, request)
 
     def answer(self, error: Exception, request: Request) -> Response:
-        """The error answer to an exception, which is logged."""
+        """The error answer to an exception, which is logged and has no traceback any more."""
         known = error if isinstance(error, Problem) else Problem("INTERNAL_ERROR")
         self.record(error, request, known)
-        return envelope(known, request.id, shown=error if self._full else None)
+        response = envelope(known, request.id, shown=error if self._full else None)
+        forget(error)
+        return response
 
     def record(self, error: Exception, request: Request, known: Problem | None = None) -> None:
         """A refusal (4xx) goes into the request's access line. Anything else is ours or an upstream's fault: a line of its

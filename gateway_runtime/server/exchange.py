@@ -209,6 +209,7 @@ class Exchange:
 
     def _end(self) -> None:
         self._complete = True
+        self._left_too = None
         self._wake()
         self._connection.answered(self)
 
@@ -237,7 +238,8 @@ class Exchange:
         self._gone = True
         self._wake()
         if self._left_too is not None and not self._complete:
-            self._left_too()
+            then, self._left_too = self._left_too, None
+            then()
 
     # within
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
+from time import monotonic
 from typing import Literal
 
 from gateway_runtime.errors import Problem
@@ -142,7 +143,7 @@ class Expiry:
         """The head of a stream has come: from now on silence counts, not the total."""
         if self._due < math.inf:
             self._streams = True
-            self._ring(self._loop.time() + self._idle)
+            self._ring(monotonic() + self._idle)
 
     def end(self) -> None:
         """The exchange has ended."""
@@ -160,7 +161,7 @@ class Expiry:
 
     def _rung(self) -> None:
         self._handle = None
-        if self._loop.time() < self._due:
+        if monotonic() < self._due:
             if self._due < math.inf:
                 self._ring(self._due)
         elif self._streams:
@@ -180,7 +181,7 @@ class Expiry:
             connection.break_off(Expired("upstream", "deadline"))
 
     def _silent(self) -> None:
-        now = self._loop.time()
+        now = monotonic()
         due = now + self._idle if self._connection.paused else self._connection.heard_at + self._idle
         if due <= now:
             self._connection.break_off(Expired("upstream", "a stream fell silent"))
@@ -214,7 +215,7 @@ class Client:
         when it is given back: from then on it may be another request's.
         """
         if deadline is None:
-            deadline = Deadline(asyncio.get_running_loop().time() + self._timeout, self._timeout)
+            deadline = Deadline(monotonic() + self._timeout, self._timeout)
         try:
             return await self._once(ask, deadline, watch, IDLE_SECONDS if ask.repeatable else FRESH_SECONDS)
         except Stale:
@@ -233,7 +234,7 @@ class Client:
         loop = asyncio.get_running_loop()
         pool = self._pool
         connection = pool.kept(idle) or await self._connect(deadline)
-        now = loop.time()
+        now = monotonic()
         expiry = connection.expiry
         if expiry is None:
             expiry = connection.expiry = Expiry(connection, self._stream_idle)
@@ -266,13 +267,13 @@ class Client:
         return answer
 
     async def _connect(self, deadline: Deadline) -> Connection:
-        left = deadline.left(asyncio.get_running_loop().time())
+        left = deadline.left(monotonic())
         if left <= 0:
             raise Expired("caller" if deadline.callers else "upstream", "deadline")
         try:
             return await self._pool.connect(left)
         except Unanswered:
-            if deadline.callers and deadline.left(asyncio.get_running_loop().time()) <= 0:
+            if deadline.callers and deadline.left(monotonic()) <= 0:
                 raise Expired("caller", "the caller's own budget") from None
             raise
 
@@ -289,6 +290,6 @@ async def _pump(connection: Connection, rest: AsyncIterator[bytes]) -> None:
                 return
             connection.uploading = True
         connection.uploading = False
-        connection.sent_at = asyncio.get_running_loop().time()
+        connection.sent_at = monotonic()
     except Exception as fault:  # noqa: BLE001  it reaches the waiting exchange, which answers for it
         connection.break_off(fault)

@@ -10,6 +10,7 @@ chunked, a switch of protocols nobody asked for, a body cut short.
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import httptools
@@ -71,7 +72,7 @@ class Connection(asyncio.Protocol):
         self.reusable = False
         self._until_close = False
         self.was_paused = False
-        self.sent_at = self.heard_at = self._loop.time()
+        self.sent_at = self.heard_at = monotonic()
         """When the request had been written, and when the last bytes came."""
         self.uploading = False
         """Whether it is the client that is waited for: more of the request's body has to come."""
@@ -122,7 +123,7 @@ class Connection(asyncio.Protocol):
         if self.whole and self.reusable and self.open and not self.paused:
             self.used = True
             self._asked = False
-            self.idle_since = self._loop.time()
+            self.idle_since = monotonic()
             return True
         self.close()
         return False
@@ -140,14 +141,12 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _progress(self) -> None:
+    def _progress(self) -> asyncio.Future[None]:
+        """Done when something has come, or the exchange is broken."""
         if self.fault is not None:
             raise self.fault
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -164,7 +163,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._asked or self.whole:
             return self._malformed("bytes that belong to no answer")
-        self.heard_at = self._loop.time()
+        self.heard_at = monotonic()
         if not self.head:
             self._bytes += len(data)
         try:
@@ -194,6 +193,7 @@ class Connection(asyncio.Protocol):
                 self.fault = Stale() if self.used else Unanswered("BAD_GATEWAY", reason=reason)
         self._wake()
         self.resume_writing()
+        self._parser = self.expiry = None  # each holds the connection; it has no more use for either
 
     def pause_writing(self) -> None:
         if self._drained is None:

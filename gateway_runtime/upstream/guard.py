@@ -15,6 +15,7 @@ import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import monotonic
 
 from gateway_runtime.errors import ClientGone, Problem, Shed
 from gateway_runtime.metrics import Counter, Histogram, Metrics
@@ -80,22 +81,21 @@ class Upstream:
 
     async def ask(self, ask: Ask, *, deadline: Deadline, watch: Watcher | None = None) -> Answer:
         """The answer, its head at least; the outcome is told when it is closed. Problem: as `Client.ask`, or Shed."""
-        loop = asyncio.get_running_loop()
-        if deadline.left(loop.time()) <= 0:
+        if deadline.left(monotonic()) <= 0:
             raise Expired("caller", "used up before the upstream was asked")
         permit = self._permit()
         if not self.bulkhead.enter():
-            permit = await self._wait(permit, deadline, loop.time())
-        began = loop.time()
+            permit = await self._wait(permit, deadline, monotonic())
+        began = monotonic()
         try:
             answer = await self._tries(ask, deadline, watch)
         except BaseException as fault:
             self.bulkhead.leave()
             word, outcome = judge(fault)
-            now = loop.time()
+            now = monotonic()
             self._tell(permit, word, outcome, self._slow(now - began, deadline))
             raise
-        headed = loop.time()
+        headed = monotonic()
         self._meters.seconds.observe(headed - began, self.name)
         if not answer.whole and answer.is_stream and answer.status < 400:
             # It may last for hours, and has shown already that the upstream answers.
@@ -142,7 +142,7 @@ class Upstream:
                 if attempt >= budget.policy.tries or not ask.repeatable or self.breaker.state is not State.CLOSED:
                     raise
                 pause = budget.pause(attempt)
-                if deadline.left(asyncio.get_running_loop().time()) <= pause or not budget.take():
+                if deadline.left(monotonic()) <= pause or not budget.take():
                     raise
             attempt += 1
             self._meters.retries.add(self.name)

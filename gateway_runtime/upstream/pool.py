@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections import deque
 from functools import cache
+from time import monotonic
 
 from gateway_runtime.setting_types import UpstreamUrl
 from gateway_runtime.upstream.connection import Connection, Unanswered
@@ -31,7 +32,7 @@ class Pool:
 
     def kept(self, idle: float) -> Connection | None:
         """A connection that has been idle for at most `idle` seconds, when there is one."""
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         while self._idle and (not self._idle[0].open or now - self._idle[0].idle_since > IDLE_SECONDS):
             self._idle.popleft().close()
         while self._idle:

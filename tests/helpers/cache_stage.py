@@ -114,8 +114,7 @@ class Instance:
                 response.body = b"".join([piece async for piece in response.body])
             return response
         finally:
-            for done in reversed(asked.at_end):
-                done()
+            asked.finish()
 
 
 def ask(

@@ -72,8 +72,7 @@ def given_out(answer: Response, accept: bytes | None = b"gzip", method: str = "G
         found = await Compress(inner, Compression(**how))(asked)
         if not isinstance(found.body, bytes):
             found.body = b"".join([piece async for piece in found.body])
-        for done in asked.at_end:
-            done()
+        asked.finish()
         return found
 
     return asyncio.run(story())

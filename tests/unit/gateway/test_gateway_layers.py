@@ -168,8 +168,7 @@ def test_a_refusal_is_one_line_with_its_code_and_its_reason(tmp_path: Path) -> N
         asked = request(raw_path=b"/x")
         problems = Problems(raises(Problem("NOT_FOUND", "There is no such contact", looked="here")), log, full=False)
         asked.status = asyncio.run(AccessLog(problems, log, rate=0)(asked)).status
-        for done in asked.at_end:
-            done()
+        asked.finish()
         log.close()
     (entry,) = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert (entry["severity"], entry["code"], entry["reason"]) == ("WARNING", "NOT_FOUND", "There is no such contact")
@@ -224,8 +223,7 @@ def recorded(tmp_path: Path, *, status: int, rate: float, level: str = "debug", 
 
             response = asyncio.run(AccessLog(inner, log, rate=rate)(asked))
             asked.status = response.status
-            for done in asked.at_end:
-                done()
+            asked.finish()
         log.close()
     return [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
 

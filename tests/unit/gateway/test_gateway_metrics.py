@@ -79,8 +79,7 @@ def test_a_request_is_counted_when_it_has_ended_and_by_its_pattern() -> None:
             await measure(asked)
         assert "gateway_requests_in_flight 1\n" in metrics.text()
         asked.status = status
-        for done in asked.at_end:
-            done()
+        asked.finish()
 
     asyncio.run(one(b"/health", 200))
     asyncio.run(one(b"/api/v2/slack/channels/secret-name", 503))
