@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import logging
 import resource
@@ -24,9 +23,6 @@ ACCEPTS = 32
 """Connections accepted in one turn of the loop: few enough that the count of open ones is known before the next."""
 BACKLOG = 1024
 """Connections the kernel holds for us."""
-COLLECT_AFTER = 5000
-"""Objects made and not yet freed until the cycle collector looks at them. A request in flight is about a hundred; at
-Python's own 700 the collector walks through live requests all the time, a quarter of their cost (decision 0016)."""
 
 
 def run(settings: Settings) -> int:
@@ -38,7 +34,6 @@ def run(settings: Settings) -> int:
         project=settings.google_cloud_project,
     )
     logging.basicConfig(handlers=[Bridge(log)], level=logging.WARNING)
-    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
