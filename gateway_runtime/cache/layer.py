@@ -179,7 +179,9 @@ class Cache:
 
     async def _find(self, request: Request, search: Search) -> None:
         search.key, search.names = search.primary, ()
-        search.entry, search.generations = await self._store.find(search.primary, search.collection)
+        search.entry = self._store.index(search.primary, search.collection)
+        if search.entry is None:
+            search.entry, search.generations = await self._store.find(search.primary, search.collection)
         if search.entry is not None and search.entry.status == 0:  # what it varies with
             search.names = search.entry.varies
             search.key = variant(search.primary, request.headers, search.names)

@@ -128,6 +128,14 @@ class Store:
             self.memory.put(key, entry)
         return entry, generations
 
+    def index(self, key: bytes, collection: Collection) -> Entry | None:
+        """What the answers under a key vary with, as far as is known here. Whether a write came since is asked when the answer
+        itself is looked for, which belongs to the same generations."""
+        found, known = self.memory.get(key), self._known.get(collection)
+        if found is None or found.status or known is None or found.generations != known.generations:
+            return None
+        return found
+
     def read(self, key: bytes, value: bytes, generations: bytes) -> Entry | None:
         """The entry in bytes from Redis; None for whatever is not exactly one of ours that has seen every write."""
         if not value:
