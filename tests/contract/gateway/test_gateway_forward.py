@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -457,17 +457,19 @@ def test_an_early_answer_to_an_upload_is_passed_on(gateway: Running, tmp_path: P
 
 def test_slow_readers_do_not_make_the_gateway_hold_whole_answers(tmp_path: Path) -> None:
     whole = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n" + b"x" * 10_000_000
-    with RawUpstream(says(whole)) as big, running(tmp_path, UPSTREAM_SLACK_URL=big.url) as gateway:
+    with (
+        RawUpstream(says(whole)) as big,
+        running(tmp_path, UPSTREAM_SLACK_URL=big.url) as gateway,
+        ExitStack() as opened,
+    ):
         gateway.ask("GET", "/health")
         before = psutil.Process(gateway.process.pid).memory_info().rss
-        clients = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(10)]
+        clients = [opened.enter_context(socket.create_connection(("127.0.0.1", gateway.port))) for _ in range(10)]
         for client in clients:
             client.sendall(proven(b"GET /api/v2/slack/x HTTP/1.1\r\nHost: a\r\n\r\n"))
         time.sleep(1)
         assert psutil.Process(gateway.process.pid).memory_info().rss - before < 15_000_000
         assert gateway.ask("GET", "/health").status == 200
-        for client in clients:
-            client.close()
 
 
 def test_busy_connections_run_out_in_bounded_time_and_harm_no_other_upstream(tmp_path: Path, slack: Running) -> None:

@@ -218,8 +218,8 @@ def test_a_poll_of_300_000_packets_ends_that_session(gateway: Running, neighbour
 
 
 def test_who_never_sends_connect_holds_no_place_and_is_dropped(gateway: Running, neighbour: Raw) -> None:
+    began = time.monotonic()
     with raw(gateway) as found, Polling(gateway) as client:
-        began = time.monotonic()
         assert client.sid
         assert stated(gateway)["connections"] == 1
         assert found.end() == 4408
