@@ -159,6 +159,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
+        # Bytes a read may bring, and are held while a client reads slowly: asyncio's own 256 KiB are mapped anew for each.
+        transport.max_size = BUFFER_LIMIT  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
         if not self._asked or self.whole:
