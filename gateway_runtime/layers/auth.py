@@ -9,7 +9,6 @@ from gateway_runtime.asgi import Handler, Request, Response
 from gateway_runtime.auth.identity import Identity
 from gateway_runtime.auth.refusals import ambiguous, missing, not_configured
 from gateway_runtime.auth.verifier import Verifier
-from gateway_runtime.errors import Problem
 
 TWO = "There is more than one Authorization field"
 ELSEWHERE = "A token belongs in the Authorization field and nowhere else"
@@ -36,7 +35,7 @@ class Auth:
         if self._is_public(request):
             return self._inner(request)
         if self._verifier is None:
-            raise self._without(request)
+            raise ambiguous(TWO) if twice(request) else not_configured()
         token = token_of(request)
         identity = self._verifier.remembered(token)
         if identity is None:
@@ -48,18 +47,17 @@ class Auth:
         request.identity = await verifier.verify(token)
         return await self._inner(request)
 
-    def _without(self, request: Request) -> Problem:
-        """What is said where nobody's tokens are believed: of two of them still that they are two."""
-        if request.joined(b"authorization") is not None and request.header(b"authorization") is None:
-            return ambiguous(TWO)
-        return not_configured()
+
+def twice(request: Request) -> bool:
+    """Whether there is more than one Authorization field."""
+    return request.header(b"authorization") is None and request.joined(b"authorization") is not None
 
 
 def token_of(request: Request) -> bytes:
     """The token in the one Authorization field; Problem 400 or 401 when it is not there, not alone, or elsewhere too."""
-    given = request.header(b"authorization")
-    if given is None and request.joined(b"authorization") is not None:
+    if twice(request):
         raise ambiguous(TWO)
+    given = request.header(b"authorization")
     if request.query and token_in_query(request.query):
         raise missing(ELSEWHERE) if given is None else ambiguous(ELSEWHERE)
     token = None if given is None else bearer(given)

@@ -157,9 +157,10 @@ class Exchange:
 
     def on_leave(self, then: Callable[[], None]) -> None:
         """Calls `then` when the client leaves before the answer is out; at once when it has left."""
-        self._left_too = then
         if self._gone:
             then()
+        else:
+            self._left_too = then
 
     def _write(self, data: bytes, portion: bytes) -> None:
         if len(portion) > JOIN_LIMIT:
