@@ -1,16 +1,16 @@
 """The door to Cloud Monitoring: what Cloud Run measured about a revision.
 
 Memory is a DELTA distribution of the fraction used (0..1). The peak is read as the upper edge of the highest bucket that
-holds a sample: never lower than the truth. A point without buckets tells no peak and does not count.
+holds a sample: never lower than the truth. A point without buckets tells no peak and does not count. Google's package is
+imported when it is first needed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
-
-from google.cloud import monitoring_v3
 
 from xgw.cloud.channel import Address, client
 from xgw.cloud.faults import as_ours
@@ -33,21 +33,29 @@ class MetricDoor:
 
     def __init__(self, address: Address, project: str) -> None:
         """`project` is the project id."""
-        self._client = client(monitoring_v3.MetricServiceClient, address, HOST)
+        self._address = address
         self._project = project
+
+    @cached_property
+    def _client(self) -> Any:
+        from google.cloud.monitoring_v3 import MetricServiceClient
+
+        return client(MetricServiceClient, self._address, HOST)
 
     def memory_peak(self, service: str, revision: str, *, since: datetime, until: datetime) -> Peak | None:
         """The peak memory of `revision` in the window, as a fraction of its limit; None when there is no sample."""
+        from google.cloud.monitoring_v3 import ListTimeSeriesRequest, TimeInterval
+
         terms = (
             f'metric.type="{MEMORY}"',
             'resource.type="cloud_run_revision"',
             f'resource.labels.service_name="{service}"',
             f'resource.labels.revision_name="{revision}"',
         )
-        request = monitoring_v3.ListTimeSeriesRequest(
+        request = ListTimeSeriesRequest(
             name=f"projects/{self._project}",
             filter=" AND ".join(terms),
-            interval=monitoring_v3.TimeInterval(start_time=since, end_time=until),
+            interval=TimeInterval(start_time=since, end_time=until),
         )
         with as_ours(f"read the memory of {revision}"):
             points = [

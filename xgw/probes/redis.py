@@ -11,10 +11,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import httpx
-
 from xgw.errors import Unreachable
 from xgw.plan.model import Probe, Reading, Subject, Verdict
+from xgw.probes.http import client
 
 if TYPE_CHECKING:
     from xgw.cloud.redis import RedisClient
@@ -32,10 +31,9 @@ def one_redis_client(role: str) -> Probe:
         expected = "1 client an instance"
         revision = subject.revisions[role]
         try:
-            httpx.get(f"{subject.urls[role].rstrip('/')}/health", timeout=10.0)  # so that there is an instance
+            with client(subject.urls[role]) as http:
+                http.get("/health")  # so that there is an instance
             instances = _connected(subject, revision)
-        except httpx.HTTPError as error:
-            return Reading(expected, f"the service does not answer ({type(error).__name__})", Verdict.INCONCLUSIVE)
         except Unreachable as error:
             return Reading(
                 expected, f"{error.message} ({error.cause})" if error.cause else error.message, Verdict.INCONCLUSIVE
@@ -66,8 +64,8 @@ def _connected(subject: Subject, revision: str) -> dict[str, Counter[str]]:
 def by_instance(clients: Iterable[RedisClient], revision: str) -> dict[str, Counter[str]]:
     """Instance -> purpose -> connections, of the clients that say they belong to the revision."""
     found: dict[str, Counter[str]] = {}
-    for client in clients:
-        owner, _, rest = client.name.partition("/")
+    for each in clients:
+        owner, _, rest = each.name.partition("/")
         purpose, _, instance = rest.partition("/")
         if owner == revision and purpose and instance:
             found.setdefault(instance, Counter())[purpose] += 1
