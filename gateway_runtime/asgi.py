@@ -283,8 +283,9 @@ class Edge:
                 await self._refuse(response, send)
             else:
                 run = partial(response.run, response.headers)
-        except ClientGone:
+        except ClientGone as gone:
             request.status = 499
+            forget(gone)
         except Exception as error:  # noqa: BLE001  headers may be out: the server closes the connection when we return
             request.error = error
             self._broken(error, request)

@@ -90,9 +90,11 @@ def forget(error: BaseException) -> None:
     Its frames hold the request, and through it the exception: together they would stay until a cycle collector comes by.
     """
     waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
     while waiting:
         found = waiting.pop()
-        if found is not None and found.__traceback__ is not None:
+        if found is not None and id(found) not in seen:
+            seen.add(id(found))
             found.__traceback__ = None
             waiting += (found.__cause__, found.__context__)
 

@@ -178,16 +178,24 @@ class Cache:
         return question.key(), Collection(whose, collection_for(policy, path, way.base)), policy
 
     async def _find(self, request: Request, search: Search) -> None:
+        index = self._store.index(search.primary, search.collection)
+        if index is not None:
+            await self._find_variant(request, search, index)
+            if search.generations == index.generations:
+                return
+        # Nothing is known here, or a write came since: what the answers vary with may be something else by now.
         search.key, search.names = search.primary, ()
-        search.entry = self._store.index(search.primary, search.collection)
-        if search.entry is None:
-            search.entry, search.generations = await self._store.find(search.primary, search.collection)
-        if search.entry is not None and search.entry.status == 0:  # what it varies with
-            search.names = search.entry.varies
-            search.key = variant(search.primary, request.headers, search.names)
-            search.entry, search.generations = await self._store.find(search.key, search.collection)
-            if search.entry is not None and search.entry.varies != search.names:
-                search.entry = None
+        search.entry, search.generations = await self._store.find(search.primary, search.collection)
+        if search.entry is not None and search.entry.status == 0:
+            await self._find_variant(request, search, search.entry)
+
+    async def _find_variant(self, request: Request, search: Search, index: Entry) -> None:
+        """`index` says what the answers to the question vary with."""
+        search.names = index.varies
+        search.key = variant(search.primary, request.headers, search.names)
+        search.entry, search.generations = await self._store.find(search.key, search.collection)
+        if search.entry is not None and search.entry.varies != search.names:
+            search.entry = None
 
     def _from_store(self, request: Request, search: Search) -> Response | None:
         entry = search.entry

@@ -120,8 +120,9 @@ class Connection(asyncio.Protocol):
         self.front.sweep.discard(self)
         self.front.connections.discard(self)
         self._state, self._buffer = CLOSING, b""
-        if self._exchange is not None:
-            self._exchange.leave()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.leave()
         self.resume_writing()
 
     def pause_writing(self) -> None:

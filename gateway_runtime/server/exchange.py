@@ -248,7 +248,7 @@ class Exchange:
         """An answer of the server's own where the application made none, or the end of one cut short."""
         if self._complete or self._gone:
             return
-        self._complete, self.keep_alive = True, False
+        self._complete, self.keep_alive, self._left_too = True, False, None
         if self._framed:
             self._connection.cut_short(self, framed=self._chunked or self._left is not None)
             return

@@ -159,11 +159,12 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
-        # Bytes a read may bring, and are held while a client reads slowly: asyncio's own 256 KiB are mapped anew for each.
+        # Bytes a read may bring, and be held while a client reads slowly: asyncio's own 256 KiB are mapped anew for each. Over
+        # TLS asyncio reads as it likes: up to 416 KiB were seen at once.
         transport.max_size = BUFFER_LIMIT  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
-        if not self._asked or self.whole:
+        if not self._asked or self.whole or self._parser is None:
             return self._malformed("bytes that belong to no answer")
         self.heard_at = monotonic()
         if not self.head:

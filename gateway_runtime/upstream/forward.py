@@ -28,7 +28,8 @@ REWRITTEN = HOP_BY_HOP | {
 """Fields of a request that only the gateway may set; `X-Forwarded-*` too, and any spelling with `_` for `-`."""
 
 ANSWER_DROPPED = HOP_BY_HOP | {b"content-length", b"date", b"server", b"via", b"x-powered-by", b"x-request-id"}
-"""Fields of an answer that the gateway sets itself, or that name the software behind it; `Access-Control-*` too."""
+"""Fields of an answer that the gateway sets itself, or that name the software behind it; `Access-Control-*` too, and
+`X-RateLimit-*`, which can state one limit: the one that the caller meets here, not ours at the upstream."""
 
 NAME = b"1.1 gateway"
 WATCH_AFTER = 0.05
@@ -214,7 +215,7 @@ def _lead(name: bytes) -> bytes:
 @lru_cache(maxsize=512)
 def _ends_here(name: bytes) -> bool:
     """Whether a field of an answer goes no further."""
-    return name in ANSWER_DROPPED or name.startswith(b"access-control-")
+    return name in ANSWER_DROPPED or name.startswith((b"access-control-", b"x-ratelimit-"))
 
 
 def _listed(headers: Headers) -> frozenset[bytes]:

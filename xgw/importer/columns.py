@@ -58,7 +58,8 @@ class Export:
     """A program's export, known when all of `signs` are among the columns. `fields`: field -> columns, joined by a blank.
 
     "A|B" is a column that is called one or the other; where both are there, the first. `capitals`: the program also
-    writes its signs in capitals. `date_formats` and `separator` as in a FieldMap.
+    writes its signs in capitals. `foreign`: columns that are called like a field of ours and hold words of the program's own.
+    `date_formats` and `separator` as in a FieldMap.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Export:
     date_formats: tuple[str, ...] = ()
     separator: str = ""
     capitals: bool = False
+    foreign: tuple[str, ...] = ()
     neutralised: bool = False
 
 
@@ -113,6 +115,7 @@ EXPORTS: Sequence[Export] = (
         },
         values={"relationshipType": _STAGES},
         date_formats=("%Y-%m-%d %H:%M",),
+        foreign=("Status",),
     ),
     Export(
         "Salesforce",
@@ -130,6 +133,7 @@ EXPORTS: Sequence[Export] = (
         },
         date_formats=("%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%d %H:%M:%S"),
         capitals=True,
+        foreign=("Status",),
     ),
     Export(
         "Zoho CRM",

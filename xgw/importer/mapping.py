@@ -66,6 +66,12 @@ def choose(
         free = [column for column in candidates if column not in taken]
         if name in asked or not free:
             continue
+        if base.made_for and name in WORDS:
+            raise UsageFault(
+                f"column {shown(free[0])} could be {name}",
+                cause=f"in an export of {base.made_for} it may hold words of its own",
+                fix=f"--map '{name}={shown(free[0])}' takes it, --map {name}= leaves it away",
+            )
         if len(free) > 1:
             listed = ", ".join(shown(column) for column in free)
             raise UsageFault(
@@ -82,8 +88,8 @@ def choose(
 def suggest(columns: Sequence[str]) -> tuple[FieldMap, dict[str, list[str]]]:
     """What the header suggests, and the fields for which several columns would do (they are in no mapping).
 
-    Fields that know a few words only are taken from no other column of a recognised export than its table says: a program
-    has words of its own in a column Status.
+    A field that knows a few words only is unclear in a recognised export when its table names no column for it and one is
+    called like it: it may hold words of the program's own.
     """
     export = _recognised(columns)
     fields: dict[str, tuple[str, ...]] = {}
@@ -99,15 +105,12 @@ def suggest(columns: Sequence[str]) -> tuple[FieldMap, dict[str, list[str]]]:
         if column.startswith(CUSTOM) and len(column) > len(CUSTOM):
             fields[column] = (column,)
         elif (
-            target
-            and target not in fields
-            and column not in used
-            and not (export and target in (FIRST, LAST, "name", *WORDS))
+            target and target not in fields and column not in used and not (export and _foreign(export, column, target))
         ):
             candidates.setdefault(target, []).append(column)
     _join_name(fields, candidates)
-    fields |= {name: (found[0],) for name, found in candidates.items() if len(found) == 1}
-    unclear = {name: found for name, found in candidates.items() if len(found) > 1}
+    unclear = {name: found for name, found in candidates.items() if len(found) > 1 or (export and name in WORDS)}
+    fields |= {name: (found[0],) for name, found in candidates.items() if name not in unclear}
     made = FieldMap(fields=_ordered(fields))
     if export:
         values = {name: table for name, table in export.values.items() if name in fields}
@@ -199,6 +202,11 @@ def _recognised(columns: Sequence[str]) -> Export | None:
         return all(not have.isdisjoint(sign.split("|")) for sign in signs)
 
     return next((e for e in EXPORTS if signed(e.signs) or (e.capitals and signed(map(str.upper, e.signs)))), None)
+
+
+def _foreign(export: Export, column: str, target: str) -> bool:
+    """Whether a column of an export is not ours whatever it is called: its table knows the name, and words of its own."""
+    return target in (FIRST, LAST, "name") or plain_name(column) in map(plain_name, export.foreign)
 
 
 def _called(names: str, columns: Sequence[str], plain: Mapping[str, str]) -> str:

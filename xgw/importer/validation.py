@@ -228,7 +228,8 @@ def _address(cell: str) -> str:
 
 
 def _first_address(separator: str) -> Check:
-    return lambda cell: _address(cell.partition(separator)[0])
+    bare = separator.strip() or separator
+    return lambda cell: _address(next((part.strip() for part in cell.split(bare) if part.strip()), cell))
 
 
 def _word(name: str, words: Sequence[str], table: Mapping[str, str]) -> Check:
@@ -277,7 +278,7 @@ def _moment(name: str, date_formats: Sequence[str]) -> Check:
             if not date_formats:
                 raise
         for date_format in date_formats:
-            with suppress(ValueError, OverflowError):
+            with suppress(ValueError, OverflowError, re.error):  # strptime makes a pattern of the form
                 at = datetime.strptime(text, date_format)  # noqa: DTZ007 - it may have a zone
                 return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
         forms = " or ".join(map(shown, date_formats))

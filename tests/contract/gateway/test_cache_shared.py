@@ -434,3 +434,29 @@ def test_the_times_of_what_was_stored_together_are_spread() -> None:
         assert max(times) - min(times) > 2
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("after", [b"X-B", b"", b"X-A, X-B"])
+def test_a_write_elsewhere_may_change_what_the_answers_vary_with(redis: RedisServer, after: bytes) -> None:
+    fields = (b"x-a: 1", b"x-b: 1")
+
+    async def story() -> None:
+        varies = b"X-A"
+
+        async def play(asked: Request) -> Response:
+            if asked.method != "GET":
+                return Response(204)
+            return Response(
+                200, [(b"cache-control", b"public, max-age=60"), *([(b"vary", varies)] if varies else [])], b"x"
+            )
+
+        async with instances(2, Origin(play), redis.url) as (one, two):
+            await one.ask(*fields)
+            assert x_cache(await two.ask(*fields)) == "hit"
+            await one.ask(method="PUT")
+            varies = after
+            assert x_cache(await one.ask(*fields)) == "miss"
+            assert x_cache(await two.ask(*fields, b"cache-control: only-if-cached")) == "hit"
+            assert x_cache(await one.ask(*fields)) == "hit"
+
+    asyncio.run(story())
