@@ -103,7 +103,7 @@ def test_the_trace_and_the_request_id_go_on(gateway: Running, upstream: RawUpstr
 def test_fields_for_one_hop_end_here_on_the_way_back(gateway: Running, upstream: RawUpstream) -> None:
     upstream.play = says(
         b"HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 9\r\nServer: secret/1\r\n"
-        b"X-Powered-By: x\r\nUpgrade: h2c\r\n"
+        b"X-Powered-By: x\r\nUpgrade: h2c\r\nX-RateLimit-Limit: 5\r\nX-RateLimit-Remaining: 0\r\n"
         b"Access-Control-Allow-Origin: *\r\nX-Request-Id: other\r\nDate: x\r\nX-Kept: yes\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"
         b"Content-Length: 2\r\n\r\nok"
     )
@@ -113,6 +113,8 @@ def test_fields_for_one_hop_end_here_on_the_way_back(gateway: Running, upstream:
     assert names == {"x-kept", "set-cookie", *ours}
     assert answer.all("set-cookie") == ["a", "b"]
     assert answer.header("x-request-id") != "other"
+    assert len(answer.all("x-ratelimit-limit")) == 1, "it can state one limit: the caller's here"
+    assert answer.header("x-ratelimit-limit") != "5"
 
 
 def test_a_trailer_is_never_merged_into_the_fields(gateway: Running, upstream: RawUpstream) -> None:

@@ -11,6 +11,7 @@ import gc
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,11 @@ CASES = {
     "that an upstream fails": ("GET /api/v2/slack/fails", "", b"", 502),
     "that an upstream breaks off": ("GET /api/v2/slack/breaks", "", b"", 502),
     "to an upstream that is not there": ("GET /api/v2/gmail/x", "", b"", 503),
+    "whose client leaves": ("GET /api/v2/slack/waits", "", b"", 0),
+    "whose answer is cut short": ("GET /api/v2/slack/cut", "", b"", 0),
     "past the limit": ("GET /api/v2/calendar/x", "Authorization: Bearer LIMITED", b"", 429),
 }
+CASES_IN_VAIN = {"waits", "cut"}
 Ask = Callable[[], Awaitable[int]]
 
 
@@ -79,7 +83,8 @@ def _kind(thing: object) -> str:
 
 async def staged(story: Callable[[Ask], Awaitable[None]], line: str, field: str, body: bytes) -> None:
     """The whole gateway on a real socket in this process, in front of a real upstream."""
-    upstream = await asyncio.start_server(answer, "127.0.0.1", 0)
+    asked = asyncio.Semaphore(0)
+    upstream = await asyncio.start_server(partial(answer, asked), "127.0.0.1", 0)
     url = f"http://127.0.0.1:{upstream.sockets[0].getsockname()[1]}"
     # Nobody listens on port 9: a call to gmail fails. Two calls an hour: the third of one user does.
     env = {"UPSTREAM_SLACK_URL": url, "UPSTREAM_CRM_URL": url, "UPSTREAM_GMAIL_URL": "http://127.0.0.1:9",
@@ -93,7 +98,8 @@ async def staged(story: Callable[[Ask], Awaitable[None]], line: str, field: str,
         app = build(settings, log)
         edge, config, state = front(settings, log), Config(app, interface="asgi3", log_config=None), ServerState()
         here = await asyncio.get_running_loop().create_server(lambda: edge(config, state, {}), "127.0.0.1", 0)
-        reader, writer = await asyncio.open_connection(*here.sockets[0].getsockname())
+        address = here.sockets[0].getsockname()
+        reader, writer = await asyncio.open_connection(*address)
         shown = (
             field if "Authorization" in field else "" if field == "none" else f"{tokens.bearer()}\r\n{field}".strip()
         )
@@ -109,14 +115,26 @@ async def staged(story: Callable[[Ask], Awaitable[None]], line: str, field: str,
             await reader.readexactly(int(found[b"content-length"]))
             return int(head.split(b" ", 2)[1])
 
-        await story(ask)
+        async def in_vain() -> int:
+            """A connection of its own that ends without a whole answer, by the client or by the upstream."""
+            listening, saying = await asyncio.open_connection(*address)
+            saying.write(data)
+            if "/cut" in line:
+                await listening.read()
+            else:
+                await asyncio.wait_for(asked.acquire(), 60)
+            saying.transport.abort()
+            await asyncio.sleep(0.02)  # the gateway hears of it
+            return 0
+
+        await story(ask if CASES_IN_VAIN.isdisjoint(line.split("/")) else in_vain)
         writer.close()
         here.close()
         log.close()
     upstream.close()
 
 
-async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def answer(asked: asyncio.Semaphore, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """An upstream: 200 with 2 KB of JSON, or a failure that the path names."""
     try:
         while True:
@@ -126,11 +144,17 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             said: Any = b'{"x":"' + b"y" * 2000 + b'"}'
             if b"/breaks" in head:
                 break
+            if b"/waits" in head:
+                asked.release()
+                await reader.read()
+                break
             status = b"500 No" if b"/fails" in head else b"200 OK"
             writer.write(
                 b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-                % (status, len(said), said)
+                % (status, len(said) + (b"/cut" in head), said)  # one byte more than there is
             )
+            if b"/cut" in head:
+                break
     except (asyncio.IncompleteReadError, ConnectionError):
         pass
     finally:
