@@ -131,7 +131,8 @@ def resumable(run: Run, wished: Run) -> None:
     if differing := sorted(name for name in before | after if before.get(name) != after.get(name)):
         raise Conflict(
             f"import {run.id} was begun with other options: {', '.join(differing)}",
-            cause="one import treats all its rows alike",
+            cause="one import treats all its rows alike"
+            + ("; another version of xgw may read this header in another way" if "mapping" in differing else ""),
             fix="give the same options again, or start anew with --restart",
         )
 
