@@ -294,9 +294,11 @@ def doors() -> str:
 
 def reject_codes() -> str:
     """Why a row is rejected."""
+    from xgw.importer.again import FITTED, MOVED
     from xgw.importer.reasons import REASONS
 
-    rows = [(code(name), reason.text, reason.fix, "yes" if reason.broken else "") for name, reason in REASONS.items()]
+    kept = {name for name, reason in REASONS.items() if reason.broken} | {*FITTED} - {MOVED}
+    rows = [(code(name), reason.text, reason.fix, "yes" if name in kept else "") for name, reason in REASONS.items()]
     return table(("code", "what is wrong", "what to do", "`xgw_raw`"), rows)
 
 

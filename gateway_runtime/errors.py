@@ -84,6 +84,15 @@ def stack_of(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 
+def short_stack(error: BaseException, limit: int = 3000) -> str:
+    """`stack_of` in about `limit` characters: its first line, by which it is known for a stack, and its end."""
+    text = stack_of(error)
+    if len(text) <= limit:
+        return text
+    first, _, rest = text.partition("\n")
+    return f"{first}\n  ...\n{rest[-limit:].partition(chr(10))[2]}"
+
+
 def forget(error: BaseException) -> None:
     """Takes the traceback off an exception that has been dealt with, and off those it came from.
 

@@ -48,6 +48,11 @@ class PhasePlan:
         """True when apply would write something."""
         return any(planned.state in ("change", "resume") for planned in self.steps)
 
+    @property
+    def settled(self) -> bool:
+        """True when the values that the plan wants are all there, or were skipped: nothing to write, and nothing in the way."""
+        return all(planned.state in ("holds", "measure", "skipped") for planned in self.steps)
+
 
 def plan(
     target: Target,

@@ -7,7 +7,9 @@ status is a merge of as many seeks as there are types. What a tenant is called s
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -89,6 +91,8 @@ def shown_version(version: int) -> str:
 def connected(path: str, busy_seconds: float, *, cache_mib: int, pages: int = 0) -> sqlite3.Connection:
     """An open connection to the file, whose tables are made when it is empty. WAL: readers and the writer of other
     processes do not wait for each other. StoreFault, SchemaFault."""
+    with contextlib.suppress(OSError):  # sqlite3 says better what is wrong; -wal and -shm get the file's own mode
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     with faults(path):
         database = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     try:

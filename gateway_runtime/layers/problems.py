@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway_runtime.asgi import JSON, Handler, Request, Response
-from gateway_runtime.errors import ClientGone, Problem, Shed, forget, stack_of
+from gateway_runtime.errors import ClientGone, Problem, Shed, forget, short_stack, stack_of
 from gateway_runtime.logs import Log
 
 
@@ -45,7 +45,7 @@ class Problems:
         if known is not None and known.status < 500:
             request.problem = known
             return
-        stack: dict[str, Any] = {} if isinstance(error, Shed) else {"stack_trace": stack_of(error)[-3000:]}
+        stack: dict[str, Any] = {} if isinstance(error, Shed) else {"stack_trace": short_stack(error)}
         self._log.write(
             "error",
             f"{known.code if known else 'ANSWER_CUT_SHORT'}: {error}",

@@ -28,6 +28,8 @@ TYPED = {
     "step of plan": (("phase1", "plan", "--skip", "9"), "phase 1 has no step '9'", "xgw phase1 plan"),
     "step of validate": (("phase1", "validate", "--only", "x"), "phase 1 has no step 'x'", "1.1, 1.2, 1.3"),
     "step of rollback": (("phase1", "rollback", "--only", "2.1"), "phase 1 has no step '2.1'", "did you mean 1.1?"),
+    "no step where a variable was empty": (("phase1", "apply", "--only", ""), "--only names no step", "leave it away"),
+    "no step but commas": (("phase1", "rollback", "--only", " , "), "--only names no step", "leave it away"),
     "run of history": (("history", "show", "4711"), "there is no run 4711", "xgw history"),
     "run beyond counting": (("history", "show", "9" * 20), "is not a command", "xgw history show 3"),
     "run in other digits": (("history", "show", "²"), "is not a command", "xgw history show 3"),

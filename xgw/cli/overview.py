@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         ("xgw plan -o json", "The same for a machine."),
     ),
 )
-@click.option("--detailed-exitcode", is_flag=True, help="Exit 10 when there are changes.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 10 when apply has or finds something to do.")
 def plan(invocation: Invocation, detailed_exitcode: bool) -> int:
     """Show what every phase of the plan would change on the target. Reads only."""
     from xgw.cli import phase_screens
@@ -41,7 +41,7 @@ def plan(invocation: Invocation, detailed_exitcode: bool) -> int:
         columns = reports[0].columns
         rows = [row for report in reports for row in report.rows]
         show(invocation, Report("plan", columns, rows, data=[report.data for report in reports]))
-    return ExitCode.CHANGES if detailed_exitcode and any(planned.changes for planned in plans) else ExitCode.OK
+    return ExitCode.OK if not detailed_exitcode or all(planned.settled for planned in plans) else ExitCode.CHANGES
 
 
 @leaf("status", examples=(("xgw status", "Services, traffic, pins, locks, and where each phase stands."),))

@@ -13,7 +13,7 @@ import click
 from xgw.cli.bench import Opened, opened
 from xgw.cli.group import LazyGroup, help_when_alone
 from xgw.cli.options import Invocation, confirm, leaf, progress, show, talk, talk_at_once
-from xgw.errors import ExitCode, Missed, Unproven
+from xgw.errors import ExitCode, Missed, Unproven, UsageFault
 
 if TYPE_CHECKING:
     from xgw.plan.model import Phase
@@ -23,9 +23,16 @@ if TYPE_CHECKING:
 Wish = tuple[str, ...]
 
 
-def _steps(_: click.Context, __: click.Parameter, value: Wish) -> Wish:
-    """`--only 1.1,1.6 --only 1.8` as one tuple."""
-    return tuple(part.strip() for item in value for part in item.split(",") if part.strip())
+def _steps(_: click.Context, option: click.Parameter, value: Wish) -> Wish:
+    """`--only 1.1,1.6 --only 1.8` as one tuple. UsageFault when it is given and names none: that would mean every step."""
+    found = tuple(part.strip() for item in value for part in item.split(",") if part.strip())
+    if value and not found:
+        raise UsageFault(
+            f"--{option.name} names no step",
+            cause="it is empty; in a script, a variable may not be set",
+            fix=f"--{option.name} 1.1,1.8, or leave it away",
+        )
+    return found
 
 
 _only = click.option("--only", multiple=True, metavar="STEPS", callback=_steps, help="Only these steps: 1.1,1.8.")
@@ -73,7 +80,7 @@ def _plan_command(number: int) -> click.Command:
     @_skip
     @_force
     @click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan.")
-    @click.option("--detailed-exitcode", is_flag=True, help="Exit 10 when there are changes.")
+    @click.option("--detailed-exitcode", is_flag=True, help="Exit 10 when apply has or finds something to do.")
     def plan(
         invocation: Invocation, only: Wish, skip: Wish, force: bool, out: Path | None, detailed_exitcode: bool
     ) -> int:
@@ -89,7 +96,7 @@ def _plan_command(number: int) -> click.Command:
             talk(invocation, f"Saved. Next: xgw phase{number} apply {out}")
         else:
             talk(invocation, phase_screens.next_after_plan(planned))
-        return ExitCode.CHANGES if detailed_exitcode and planned.changes else ExitCode.OK
+        return ExitCode.CHANGES if detailed_exitcode and not planned.settled else ExitCode.OK
 
     return plan
 

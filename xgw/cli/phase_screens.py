@@ -66,7 +66,7 @@ def _plan_rows(found: StepPlan, arrow: str) -> list[tuple[Any, ...]]:
     for delta in found.deltas:
         for change in delta.fields:
             before = _short(change.before) if change.before is not None else "not set"
-            text = f"{before} {arrow} {_short(change.after or 'not set')}"
+            text = f"{before} {arrow} {change.after or 'not set'}"  # what will be written is what is agreed to: whole
             name = change.field.removeprefix("env.")
             first = not rows
             why = (found.reason or ", ".join(found.step.requirements)) if first else _SAME

@@ -19,7 +19,7 @@ MEANINGS: Mapping[ExitCode, str] = MappingProxyType(
         ExitCode.UNREACHABLE: "the target did not answer",
         ExitCode.REJECTS: "the import finished; some rows were rejected",
         ExitCode.UNPROVEN: "finished, but some requirement could not be measured: no data is not a pass",
-        ExitCode.CHANGES: "plan --detailed-exitcode: there are changes",
+        ExitCode.CHANGES: "plan --detailed-exitcode: apply has, or finds, something to do",
         ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
     }
 )
