@@ -65,9 +65,12 @@ def commits(wal: Path) -> int:
 def test_the_file_and_what_lies_beside_it_are_for_its_owner_alone(tmp_path: Path) -> None:
     store = SqliteContacts(str(tmp_path / "c.db"))
 
+    def modes() -> dict[str, int]:
+        return {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+
     async def story() -> dict[str, int]:
         await store.add("acme", contacts(1))
-        return {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        return modes()
 
     assert using(store, story()) == {"c.db": 0o600, "c.db-wal": 0o600, "c.db-shm": 0o600}
 
