@@ -13,7 +13,7 @@ from xgw.plan.model import Outcome
 
 pytestmark = pytest.mark.e2e
 
-STARTUP_SECONDS = 2
+STARTUP_SECONDS = 6
 
 
 @pytest.fixture(scope="module")

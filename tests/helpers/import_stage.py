@@ -28,6 +28,15 @@ TENANT = "acme"
 LIMIT_S = 240
 
 
+_LIMITED = """
+import os, resource, signal, sys
+size, *command = sys.argv[1:]
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
+os.execv(command[0], command)
+"""
+
+
 @dataclass
 class Desk:
     """One XGW_HOME and one store. `env` is what a process needs to reach it."""
@@ -56,10 +65,17 @@ class Desk:
         told = {**self.env, "XGW_TENANT": self.tenant, **({"XGW_FAULT": fault} if fault else {}), **env}
         return environment(self.home, told)
 
-    def popen(self, *args: str, fault: str = "", env: Mapping[str, str] | None = None, **more: Any) -> Any:
+    def popen(
+        self, *args: str, fault: str = "", env: Mapping[str, str] | None = None, largest_file: int = 0, **more: Any
+    ) -> Any:
+        """`largest_file`: bytes that a file may have, as if the disk were full beyond. Set in a process of its own before the
+        command: a hook between fork and exec hangs while this process has threads in gRPC."""
         streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        command = [sys.executable, "-m", "xgw", *self._words(args)]
+        if largest_file:
+            command = [sys.executable, "-c", _LIMITED, str(largest_file), *command]
         return subprocess.Popen(
-            [sys.executable, "-m", "xgw", *self._words(args)],
+            command,
             cwd=self.root,
             env=self._environment(env or {}, fault),
             text=True,
