@@ -330,7 +330,8 @@ _HEAD = """\
 Generated from the table in `gateway_runtime/settings.py` by `python -m gateway_runtime --settings-reference`;
 a test compares. They are read once, at start, from the environment. The first one that is wrong is named on stderr and
 the process ends with 2. An empty variable counts as unset. `python -m gateway_runtime --show-settings` prints what a
-process would run with.
+process would run with. What a setting points to is looked for later: without the keys in AUTH_KEYS protected requests
+get 503, and the log says why.
 
 | variable | default | values | meaning |
 |---|---|---|---|"""
