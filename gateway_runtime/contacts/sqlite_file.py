@@ -91,8 +91,10 @@ def shown_version(version: int) -> str:
 def connected(path: str, busy_seconds: float, *, cache_mib: int, pages: int = 0) -> sqlite3.Connection:
     """An open connection to the file, whose tables are made when it is empty. WAL: readers and the writer of other
     processes do not wait for each other. StoreFault, SchemaFault."""
-    with contextlib.suppress(OSError):  # sqlite3 says better what is wrong; -wal and -shm get the file's own mode
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    # sqlite3 says better what is wrong; -wal and -shm get the file's own mode. Only a file that is not there is touched: closing
+    # one would take away the locks that another connection of this process has on it (sqlite.org/howtocorrupt, 2.2).
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
     with faults(path):
         database = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     try:
