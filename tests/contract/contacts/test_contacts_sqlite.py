@@ -20,6 +20,7 @@ import pytest
 
 from gateway_runtime.contacts.model import Contact, accept
 from gateway_runtime.contacts.sqlite import SqliteContacts
+from gateway_runtime.contacts.sqlite_file import connected
 from gateway_runtime.contacts.store import Outcome, Receipt, SchemaFault, StoreFault, Write
 from tests.helpers.contacts_stage import NO_LIMITS
 from tests.helpers.gateway_process import ROOT, running
@@ -73,6 +74,19 @@ def test_the_file_and_what_lies_beside_it_are_for_its_owner_alone(tmp_path: Path
         return modes()
 
     assert using(store, story()) == {"c.db": 0o600, "c.db-wal": 0o600, "c.db-shm": 0o600}
+
+
+def test_to_open_the_file_again_takes_no_locks_from_whoever_has_it_open(tmp_path: Path) -> None:
+    path = str(tmp_path / "c.db")
+    opened = [connected(path, 1, cache_mib=1), connected(path, 1, cache_mib=1)]
+    # The last of all connections removes the -wal when it closes; this one is not the last.
+    stranger = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT * FROM sqlite_master'); db.close()"
+    )
+    subprocess.run([sys.executable, "-c", stranger, path], check=True, timeout=60)
+    assert (tmp_path / "c.db-wal").exists()
+    for each in opened:
+        each.close()
 
 
 def test_a_thousand_contacts_and_their_receipt_are_one_commit(tmp_path: Path) -> None:
@@ -154,6 +168,7 @@ import asyncio, sys
 sys.path.insert(0, {root!r})
 from tests.contract.contacts.test_contacts_sqlite import contacts
 from gateway_runtime.contacts.sqlite import SqliteContacts
+from gateway_runtime.contacts.sqlite_file import connected
 from gateway_runtime.contacts.store import Outcome, Write
 async def main():
     store = SqliteContacts({path!r}, busy_seconds=120)
