@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _end)
     try:
-        result = run(_pace(options), _parts(options.only), options.targets)
+        result = run(_pace(options), _parts(options.only), options.targets, options.python)
     except BenchmarkFault as fault:
         sys.stderr.write(f"benchmarks.gateway: {fault}\n")
         return 1
@@ -46,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if result.faults else 0
 
 
-def run(pace: Pace, parts: frozenset[str], names: Sequence[str]) -> report.Result:
+def run(pace: Pace, parts: frozenset[str], names: Sequence[str], python: str = sys.executable) -> report.Result:
     """Everything that was asked for and can be done here."""
-    found = build.tools()
+    found = build.tools(python)
     targets = [TARGETS[name] for name in names if found.has(*TARGETS[name].needs)]
     result = report.Result(report.machine(found.versions()), pace, [target.name for target in targets])
     result.notes += [f"{line} (left out)" for line in found.missing]
@@ -141,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--seconds", type=_positive(float), help=f"seconds of a slice (default {FULL.seconds:g})")
     made.add_argument("--only", type=_names(parts), metavar="PART,…", help=f"of {', '.join(parts)}")
     made.add_argument("--targets", type=_names(TARGETS), metavar="NAME,…", default=list(TARGETS), help="some of them")
+    made.add_argument("--python", metavar="PATH", default=sys.executable, help="what runs our gateway (default: what runs this)")
     made.add_argument("--quick", action="store_true", help="to see that it works; figures not to be quoted")
     made.add_argument("-o", "--output", choices=("table", "json"), default="table", help="what to print on stdout")
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,9 @@ DEBIAN = {
     "wrk": "wrk",
     "cc": "gcc libc6-dev",
 }
+_ABOUT = "import platform, sys; print(platform.python_version(), *platform.python_build(), sys.executable)"
 VERSION = {
-    "node": ("--version",), "nginx": ("-v",), "haproxy": ("-v",), "wrk": ("-v",), "cc": ("--version",),
+    "python": ("-c", _ABOUT), "node": ("--version",), "nginx": ("-v",), "haproxy": ("-v",), "wrk": ("-v",), "cc": ("--version",),
 }  # fmt: skip
 
 
@@ -49,9 +51,11 @@ class Tools:
         return found
 
 
-def tools() -> Tools:
-    """What is installed. Debian keeps servers in /usr/sbin, which is not in everybody's PATH."""
-    paths = {}
+def tools(python: str = sys.executable) -> Tools:
+    """What is installed, and the Python that runs our gateway. Debian keeps servers in /usr/sbin, which is not in everybody's
+    PATH.
+    """
+    paths = {"python": python}
     for name in DEBIAN:
         found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
         if found:

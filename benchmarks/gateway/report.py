@@ -45,7 +45,6 @@ def machine(versions: Mapping[str, str]) -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "python": platform.python_version(),
         "versions": dict(versions),
         "commit": _commit(),
         "load_before": round(os.getloadavg()[0], 2),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +60,7 @@ def _gateway(around: Around, _kind: Kind, _directory: Path) -> Launch:
         "OPERATOR_TOKEN": OPERATOR,
         **issuer.settings(around.keys),
     }  # fmt: skip
-    return Launch((sys.executable, "-m", "gateway_runtime"), port, environment, build.ROOT)
+    return Launch((around.tools.paths["python"], "-m", "gateway_runtime"), port, environment, build.ROOT)
 
 
 def _node(peer: str, database: int) -> Make:
