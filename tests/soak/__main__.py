@@ -11,28 +11,29 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.soak import breaker, deadlines, imports, parser
 
 LEAKS = "tests/contract/gateway/test_cache_tenants.py"
+Parts = Mapping[str, Callable[[argparse.Namespace], str]]
+PARTS: Parts = {
+    "tenants": lambda options: tenants(options.requests),
+    "parser": lambda options: fuzzed(options.examples, options.processes),
+    "deadlines": lambda _: deadlines.run(),
+    "breaker": lambda _: breaker.run(),
+    "imports": lambda _: imports.run(),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the parts; each prints one line of figures."""
     options = _parser().parse_args(arguments)
-    parts: dict[str, Callable[[], str]] = {
-        "tenants": lambda: tenants(options.requests),
-        "parser": lambda: fuzzed(options.examples, options.processes),
-        "deadlines": deadlines.run,
-        "breaker": breaker.run,
-        "imports": imports.run,
-    }
     failed = False
-    for name in options.parts or parts:
+    for name in options.parts or PARTS:
         try:
-            print(f"{name}: {parts[name]()}", flush=True)
+            print(f"{name}: {PARTS[name](options)}", flush=True)
         except AssertionError as fault:
             failed = True
             print(f"{name}: FAILED: {fault}", flush=True)
@@ -64,7 +65,7 @@ def fuzzed(examples: int, processes: int) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    made.add_argument("parts", nargs="*", choices=["tenants", "parser", "deadlines", "breaker", []], metavar="PART")
+    made.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help="some of: " + ", ".join(PARTS))
     made.add_argument("--requests", type=int, default=1_000_000, help="of the tenants (default 1 000 000)")
     made.add_argument("--examples", type=int, default=1_000_000, help="for the parser (default 1 000 000)")
     made.add_argument("--processes", type=int, default=2, help="that share the examples (default 2)")
