@@ -8,12 +8,13 @@ characters escaped, so that no log line can repaint a terminal or reorder a scre
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from xgw import __version__
+from xgw.widths import Kind, cut, flow, room_in, shares, span, wrap
 
 Output = Literal["table", "json", "jsonl", "csv", "tsv", "md"]
 OUTPUTS: tuple[Output, ...] = ("table", "json", "jsonl", "csv", "tsv", "md")
@@ -23,10 +24,11 @@ Sign = Literal["", "ok", "fail", "warn", "skip", "change", "add", "remove"]
 
 @dataclass(frozen=True)
 class Style:
-    """What one stream can carry: colours, and signs beyond ASCII."""
+    """What one stream can carry: colours, signs beyond ASCII, and how many columns; None where no terminal reads it."""
 
     colour: bool = False
     ascii: bool = True
+    width: int | None = None
 
 
 PLAIN = Style()
@@ -75,7 +77,8 @@ class Report:
     """What a command has to say: `data` for machines; columns and rows, between head and foot lines, for people.
 
     Without `data` the rows are the data, one object per row under the column names. `dense`: in the table for
-    people whole numbers stand as 1,234, and columns are no wider than they need.
+    people whole numbers stand as 1,234, and columns are no wider than they need. `brief` names the columns that only
+    describe: where the terminal is too narrow they are cut, while all others wrap and stay whole.
     """
 
     noun: str
@@ -85,6 +88,7 @@ class Report:
     foot: Sequence[str] = ()
     data: object = None
     dense: bool = False
+    brief: tuple[str, ...] = ()
 
 
 def symbol(name: str, style: Style = PLAIN) -> str:
@@ -175,25 +179,76 @@ def _text(cell: Value) -> str:
 
 
 def _table(report: Report, style: Style) -> str:
-    lines = list(report.head)
+    lines = [part for line in report.head for part in flow(line, style.width)]
     if report.rows:
         lines.extend(_tabulated(report, style))
-    lines.extend(report.foot)
+    lines.extend(part for line in report.foot for part in flow(line, style.width))
     return "".join(f"{line}\n" for line in lines)
 
 
-def _tabulated(report: Report, style: Style) -> Iterable[str]:
-    from tabulate import tabulate
-
+def _tabulated(report: Report, style: Style) -> Sequence[str]:
     columns = list(zip(*report.rows, strict=True))
     aligns = ["right" if all(_is_number(cell) for cell in column) else "left" for column in columns]
-    rows = [[_shown(_in_groups(cell) if report.dense else cell, style) for cell in row] for row in report.rows]
+    rows = [[_in_groups(cell) if report.dense else cell for cell in row] for row in report.rows]
     heads = [paint(name.upper(), "bold", style) for name in report.columns]
-    if report.dense:  # a header of tabulate's own takes two columns more than it has signs
+    lines = _aligned(heads, [[_shown(cell, style) for cell in row] for row in rows], aligns, report.dense)
+    if style.width is None or all(span(line) <= style.width for line in lines):
+        return lines
+    names = [name.upper() for name in report.columns]
+    texts = [["\u00a0".join(_parts(cell, style)) for cell in row] for row in rows]
+    cells = list(zip(names, *texts, strict=True))
+    kinds: list[Kind] = [
+        "stiff" if align == "right" else "brief" if name in report.brief else "text"
+        for align, name in zip(aligns, report.columns, strict=True)
+    ]
+    widths = shares(cells, kinds, style.width)
+    if widths is None:
+        return _listed(report, rows, style)
+    room = [room_in(column, width) for column, width in zip(cells, widths, strict=True)]
+    fitted = [[_block(*each, style) for each in zip(row, room, kinds, strict=True)] for row in rows]
+    return _aligned(heads, fitted, aligns, dense=True)
+
+
+def _aligned(heads: Sequence[str], rows: Sequence[Sequence[str]], aligns: Sequence[str], dense: bool) -> list[str]:
+    from tabulate import tabulate
+
+    if dense:  # a header of tabulate's own takes two columns more than it has signs
         text = tabulate([heads, *rows], tablefmt="plain", disable_numparse=True, colalign=aligns)
     else:
         text = tabulate(rows, headers=heads, tablefmt="plain", disable_numparse=True, colalign=aligns)
-    return (line.rstrip() for line in text.split("\n"))
+    return [line.rstrip() for line in text.split("\n")]
+
+
+def _listed(report: Report, rows: Sequence[Sequence[Value]], style: Style) -> list[str]:
+    """The rows one below the other, for a terminal that is too narrow for the table."""
+    wide = max(map(len, report.columns)) + 2
+    lines: list[str] = []
+    for row in rows:
+        if lines and _shown(row[0], style).strip():  # a row that goes on with the one above it stands with it
+            lines.append("")
+        for name, cell in zip(report.columns, row, strict=True):
+            block = _block(cell, (style.width or 0) - wide, "brief" if name in report.brief else "text", style)
+            if block.strip():
+                head = paint(name.upper(), "bold", style) + " " * (wide - len(name))
+                lines.append(head + block.replace("\n", "\n" + " " * wide))
+    return lines
+
+
+def _block(cell: Value, width: int, kind: Kind, style: Style) -> str:
+    """A cell in lines of that width; what follows a sign stays clear of it."""
+    *lead, text = _parts(cell, style)
+    indent = sum(len(sign) + 1 for sign in lead)
+    room = max(width - indent, 2)
+    lines = [cut(text, room, symbol("more", style))] if kind == "brief" else wrap(text, room)
+    shown = [" ".join([*lead, lines[0]]), *(" " * indent + line for line in lines[1:])]
+    return "\n".join(paint(line, cell.sign, style) if isinstance(cell, Cell) else line for line in shown)
+
+
+def _parts(cell: Value, style: Style) -> Sequence[str]:
+    """The text of a cell; before it its sign, if it has one."""
+    if isinstance(cell, Cell) and cell.sign:
+        return symbol(cell.sign, style), safe(cell.text)
+    return (safe(_text(cell)) or "-",)
 
 
 def _is_number(cell: Value) -> bool:
@@ -205,9 +260,8 @@ def _in_groups(cell: Value) -> Value:
 
 
 def _shown(cell: Value, style: Style) -> str:
-    if isinstance(cell, Cell) and cell.sign:
-        return signed(safe(cell.text), cell.sign, style)
-    return safe(_text(cell)) or "-"
+    text = " ".join(_parts(cell, style))
+    return paint(text, cell.sign, style) if isinstance(cell, Cell) else text
 
 
 def _csv(report: Report) -> str:

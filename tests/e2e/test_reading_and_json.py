@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.command import environment
 from tests.helpers.place import Place
+from tests.helpers.terminal import span, xgw_on_terminal
 from xgw import __version__
 from xgw.cli.main import COMMANDS
 from xgw.errors import ExitCode
@@ -114,3 +116,39 @@ def test_no_command_is_left_out_here() -> None:
     tried = {words[0] for words in (*READING, *WRITING)}
     every = {name for section in COMMANDS.values() for name in section}
     assert every - tried == {"demo", "init", "completion", "help"}  # screens for people, and a file
+
+
+ORIGINS = "https://xynergyos.clearforgetech.com,https://xynergy-platform.com,https://*.xynergy.com"
+SCREENS = [
+    *(
+        ("plan",),
+        ("phase1", "plan"),
+        ("phase1", "status"),
+        ("status",),
+        ("history",),
+        ("history", "show", "1"),
+        ("state",),
+    ),
+    *(
+        ("revisions", "gateway"),
+        ("logs", "gateway"),
+        ("local", "status"),
+        ("doctor",),
+        ("config", "show"),
+        ("help", "environment"),
+    ),
+]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_every_screen_fits_the_terminal(used: Place, columns: int) -> None:
+    for words in SCREENS:
+        code, shown = xgw_on_terminal(*words, "-q", columns=columns, cwd=used.root, env=environment(used.home))
+        assert code == ExitCode.OK, shown
+        assert max(map(span, shown.splitlines())) <= columns, (words, shown)
+
+
+def test_into_a_pipe_a_plan_is_as_wide_as_it_is_whatever_columns_says(used: Place) -> None:
+    piped = used.run("phase1", "plan", "--only", "1.8", env={"COLUMNS": "60"}).out
+    assert piped == used.run("phase1", "plan", "--only", "1.8").out
+    assert f"→ {ORIGINS}  SEC-4" in piped

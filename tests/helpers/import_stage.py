@@ -22,6 +22,7 @@ from gateway_runtime.contacts.store import ContactStore
 from gateway_runtime.contacts.stores import store_of
 from tests.helpers.command import environment
 from tests.helpers.place import Done
+from tests.helpers.terminal import xgw_on_terminal
 from xgw.cli.main import main
 
 TENANT = "acme"
@@ -91,6 +92,10 @@ class Desk:
                 process.kill()
                 raise
         return Done(process.returncode, out, err)
+
+    def on_terminal(self, *args: str, columns: int) -> tuple[int, str]:
+        """The exit code, and what a terminal of that width shows."""
+        return xgw_on_terminal(*self._words(args), columns=columns, cwd=self.root, env=self._environment({}, ""))
 
     def here(self, *args: str, fault: str = "", env: Mapping[str, str] | None = None) -> Done:
         """The same in this process."""

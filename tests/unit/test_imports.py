@@ -20,7 +20,7 @@ ANYBODY = ("xgw.errors", "xgw.resources", "xgw.faults", "xgw.plan.model")
 
 CLI = (
     *("xgw.runner", "xgw.planning", "xgw.rollback", "xgw.ledger", "xgw.lock", "xgw.plan", "xgw.target"),
-    *("xgw.settings", "xgw.report", "xgw.live", "xgw.importer", "xgw.load", "xgw.local", "xgw.lint"),
+    *("xgw.settings", "xgw.report", "xgw.widths", "xgw.live", "xgw.importer", "xgw.load", "xgw.local", "xgw.lint"),
     "gateway_runtime.contacts",
 )
 
@@ -51,7 +51,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "xgw.local": ("xgw.plan.baseline", "gateway_runtime"),
     "xgw.settings": ("xgw.config_file",),
     "xgw.config_file": (),
-    "xgw.report": (),
+    "xgw.report": ("xgw.widths",),
+    "xgw.widths": (),
     "xgw.live": ("xgw.report",),
     "xgw.errors": (),
     "xgw.resources": (),

@@ -114,12 +114,13 @@ def _imported(invocation: Invocation, planned: Planned) -> int:
 
     home = invocation.settings.home
     if planned.place.careful:  # before there is a journal: a no leaves nothing behind
-        talk(invocation, introduction(planned, "not begun"))
+        talk(invocation, introduction(planned, "not begun", invocation.err.width))
         confirm(invocation, planned.place.careful)
     journal, resumed = _journal(home, invocation, planned)
     with closing(journal):
         run = journal.run
-        talk(invocation, f"import {run.id}" if planned.place.careful else introduction(planned, run.id))
+        told = f"import {run.id}" if planned.place.careful else introduction(planned, run.id, invocation.err.width)
+        talk(invocation, told)
         before = journal.state.state != "open"
         if not before:
             counts = journal.counts()
@@ -131,12 +132,7 @@ def _imported(invocation: Invocation, planned: Planned) -> int:
                 _carry_out(invocation, planned, journal, resumed)
         rejects, rejected = _write_rejects(invocation, planned, journal)
         again = for_rejects(planned, rejects)
-        show(
-            invocation,
-            import_report(
-                journal, rejects if rejected else None, again=again, narrow=invocation.output == "table", before=before
-            ),
-        )
+        show(invocation, import_report(journal, rejects if rejected else None, again=again, before=before))
     return ExitCode.REJECTS if rejected else ExitCode.OK
 
 
@@ -281,12 +277,12 @@ def _rehearsed(invocation: Invocation, planned: Planned) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xgw-dry-run-")))
         whole = replace(planned.wished, shard=0, shards=1)
         journal = stack.enter_context(closing(runs.begin(folder, whole, {})))
-        talk(invocation, introduction(planned, "dry run"))
+        talk(invocation, introduction(planned, "dry run", invocation.err.width))
         asyncio.run(_compare(invocation, planned, journal, folder))
         path, rejected = None, journal.counts().rejected
         if rejected and planned.asked.rejects:
             path, _ = _write_rejects(invocation, planned, journal)
-        show(invocation, import_report(journal, path, dry=True, narrow=invocation.output == "table"))
+        show(invocation, import_report(journal, path, dry=True))
         counts = journal.counts()
         planned.limits.check(counts.read, counts.rejected, ended=True)
     return ExitCode.REJECTS if rejected else ExitCode.OK

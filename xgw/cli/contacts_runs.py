@@ -46,7 +46,7 @@ def imports(invocation: Invocation, run: str) -> int:
         with ExitStack() as stack:
             journals = [stack.enter_context(closing(one)) for one in runs.of_name(home, family)]
             groups.append(([described(one, one.counts()) for one in journals], books.merged(journals)["counts"]))
-    show(invocation, runs_report(groups, narrow=invocation.output == "table"))
+    show(invocation, runs_report(groups))
     if not groups:
         talk(invocation, "No import was made from here.")
     return ExitCode.OK

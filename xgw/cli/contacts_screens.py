@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xgw.cli.widths import WIDTH, cut, tail
-from xgw.cli.widths import lines as spread
 from xgw.report import Cell, Report, duration, relative, safe
+from xgw.widths import Whole, cut, flow, tail
 
 if TYPE_CHECKING:
     from xgw.cli.contacts_plan import Planned
@@ -18,32 +17,33 @@ if TYPE_CHECKING:
     from xgw.importer.journal import Journal
 
 
-def introduction(planned: Planned, name: str) -> str:
+def introduction(planned: Planned, name: str, width: int | None) -> str:
     """What was found out about the file, where it goes, and which column becomes what. Everything from the file escaped."""
+    return "\n".join(part for line in _introduced(planned, name) for part in flow(line, width))
+
+
+def _introduced(planned: Planned, name: str) -> list[str]:
     dialect, made, run = planned.sheet.dialect, planned.made, planned.wished
     part = f"   part {run.shard + 1} of {run.shards}" if run.shards > 1 else ""
-    told = [tail(safe(planned.source.name), 40), dialect.told()]
-    where = [f"tenant {cut(safe(run.tenant), 30)} -> {tail(safe(planned.place.label), 60)}", f"import {name}{part}"]
-    lines = [*spread(told, first=""), *spread(where)]
-    lines += spread(
-        (
-            f"{' + '.join(cut(safe(c), 36) for c in sources)} -> {cut(safe(field), 36)}"
-            for field, sources in made.fields.items()
-        ),
-        between="   ",
-    )
+    lines = [
+        f"{tail(safe(planned.source.name), 40)}  {dialect.told()}",
+        f"  tenant {cut(safe(run.tenant), 30)} -> {tail(safe(planned.place.label), 60)}  import {name}{part}",
+    ]
+    pairs = [
+        f"{' + '.join(cut(safe(c), 36) for c in sources)} -> {cut(safe(field), 36)}"
+        for field, sources in made.fields.items()
+    ]
+    lines += [f"  {'   '.join(pairs)}"] if pairs else []
     others = made.others(planned.sheet.columns)
     if others:
         kept = "kept as custom fields" if made.unmapped == "custom" else "not mapped"
-        names = [f"{cut(safe(column), 36)}," for column in others[:8]]
-        names[-1] = names[-1].rstrip(",") if len(others) <= 8 else f"{names[-1]} …"
-        first = f"{len(others):,} column{'s' if len(others) > 1 else ''} {kept}: {names[0]}"
-        lines += spread([first, *names[1:]], indent="    ", between=" ")
+        names = ", ".join(cut(safe(column), 36) for column in others[:8]) + (", …" if len(others) > 8 else "")
+        lines.append(f"  {len(others):,} column{'s' if len(others) > 1 else ''} {kept}: {names}")
     if made.made_for:
         lines.append(f"  recognised: an export of {cut(safe(made.made_for), 40)}")
     if planned.pace.ramp:
         lines.append(f"  at most {planned.pace.ramp:g} rows/s in the beginning, 50% more every 5 minutes (--ramp off)")
-    return "\n".join(lines)
+    return lines
 
 
 def import_report(
@@ -52,11 +52,10 @@ def import_report(
     *,
     dry: bool = False,
     again: str = "",
-    narrow: bool = True,
     before: bool = False,
 ) -> Report:
-    """The books of a run, and its rejects by reason. `again` is the command that imports them when they are mended; `narrow`
-    says that it is for a screen, `before` that the run had ended before."""
+    """The books of a run, and its rejects by reason. `again` is the command that imports them when they are mended; `before`
+    says that the run had ended before."""
     run, counts, state = journal.run, journal.counts(), journal.state
     told = journal.told()
     seconds = float(told.get("seconds", 0))
@@ -65,18 +64,13 @@ def import_report(
         (_reason(one.code, one.body), count, int(one.body["line"]), Cell(_example(one.body)))
         for code, count, one in reasons
     ]
-    if narrow:
-        rows = [
-            (cut(reason, 44), count, line, Cell(cut(cell.text, WIDTH - 44 - 16 - max(4, len(f"{count:,}")))))
-            for reason, count, line, cell in rows
-        ]
     how = "dry run" if dry else f"{state.state} before" if before else state.state
-    head = [f"-- {how} in {duration(seconds)} --", *_books(counts, "would be:" if dry else "")]
-    foot = [f"Rejects with reasons: {safe(str(rejects))}"] if rejects else []
+    head = [f"-- {how} in {duration(seconds)} --", _books(counts, "would be:" if dry else "")]
+    foot = [Whole(f"Rejects with reasons: {safe(str(rejects))}")] if rejects else []
     if rejects and not dry:
-        foot.append(f"Next: mend them, then  {safe(again)}")
+        foot.append(Whole(f"Next: mend them, then  {safe(again)}"))
     if not dry and (counts.created or counts.updated):
-        foot.append(f"Undo: xgw contacts undo {run.family}")
+        foot.append(Whole(f"Undo: xgw contacts undo {run.family}"))
     data = {
         **described(journal, counts),
         "dry_run": dry,
@@ -95,7 +89,8 @@ def import_report(
     }
     if dry:
         data |= {"run": None, "family": None}
-    return Report("contacts-import", ("reason", "rows", "first line", "example"), rows, head, foot, data, dense=True)
+    columns = ("reason", "rows", "first line", "example")
+    return Report("contacts-import", columns, rows, head, foot, data, dense=True, brief=("example",))
 
 
 def described(journal: Journal, counts: Counts) -> dict[str, Any]:
@@ -122,11 +117,11 @@ def described(journal: Journal, counts: Counts) -> dict[str, Any]:
     }
 
 
-def _books(counts: Counts, would: str = "") -> list[str]:
+def _books(counts: Counts, would: str = "") -> str:
     """created 9,600  updated 0  unchanged 0  duplicate 212  rejected 188  read 10,000"""
     names = ("created", "updated", "unchanged", "duplicate", "rejected", "read")
-    parts = [f"{name} {getattr(counts, name):,}" for name in names]
-    return spread([f"{would} {parts[0]}".strip(), *parts[1:]])
+    parts = "  ".join(f"{name} {getattr(counts, name):,}" for name in names)
+    return f"  {would} {parts}" if would else f"  {parts}"
 
 
 def family_report(journals: Sequence[Journal], merged: Mapping[str, Any], *, part: bool = False) -> Report:
@@ -141,16 +136,9 @@ def family_report(journals: Sequence[Journal], merged: Mapping[str, Any], *, par
     state = _state([one.state.state for one in journals], 1 if part else run.shards).text
     named = f"part {run.shard + 1} of {run.shards} of import {run.family}" if part else f"import {run.family}"
     head = [
-        *spread([named, tail(safe(run.file), 60)], first=""),
-        *spread(
-            [
-                f"tenant {cut(safe(run.tenant), 30)} -> {tail(safe(run.store), 60)}",
-                f"by {cut(safe(run.who), 40)}",
-                run.at,
-                state,
-            ]
-        ),
-        *_books(counts),
+        f"{named}  {safe(run.file)}",
+        f"  tenant {safe(run.tenant)} -> {safe(run.store)}  by {safe(run.who)}  {run.at}  {state}",
+        _books(counts),
     ]
     if merged["missing"]:
         head.append(f"  parts not here: {', '.join(str(number + 1) for number in merged['missing'])} of {run.shards}")
@@ -172,8 +160,8 @@ def family_report(journals: Sequence[Journal], merged: Mapping[str, Any], *, par
     return Report("contacts-import-run", ("reason", "rows", "first line"), rows, head, data=data, dense=True)
 
 
-def runs_report(groups: Sequence[tuple[Sequence[Any], Counts]], *, narrow: bool = True) -> Report:
-    """Every import, the newest first: (journals as `described` tells them, merged counts). `narrow`: for a screen."""
+def runs_report(groups: Sequence[tuple[Sequence[Any], Counts]]) -> Report:
+    """Every import, the newest first: (journals as `described` tells them, merged counts)."""
     now = datetime.now(UTC)
     rows, data = [], []
     for shards, counts in groups:
@@ -203,17 +191,7 @@ def runs_report(groups: Sequence[tuple[Sequence[Any], Counts]], *, narrow: bool 
             }
         )
     columns = ("run", "when", "file", "tenant", "created", "updated", "rejected", "state")
-    return Report("contacts-imports", columns, _narrowed(columns, rows) if narrow else rows, data=data, dense=True)
-
-
-def _narrowed(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
-    """File and tenant share the room that the others leave."""
-    texts = [[f"{cell:,}" if isinstance(cell, int) else getattr(cell, "text", cell) for cell in row] for row in rows]
-    wide = [max(len(text) for text in column) for column in zip(columns, *texts, strict=True)]
-    signs = 3  # before the state
-    room = WIDTH - sum(wide) - signs - 2 * (len(columns) - 1) + wide[2] + wide[3]
-    tenant = min(wide[3], max(6, room - wide[2], room // 2))
-    return [(*row[:2], cut(row[2], max(4, room - tenant)), cut(row[3], tenant), *row[4:]) for row in rows]
+    return Report("contacts-imports", columns, rows, data=data, dense=True, brief=("file", "tenant"))
 
 
 def _state(states: Sequence[str], shards: int) -> Cell:

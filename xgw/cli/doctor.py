@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from xgw.cli.options import Invocation, leaf, show
 from xgw.errors import ExitCode, XgwError
 from xgw.report import Cell, Report, Sign, Value, safe, size
+from xgw.widths import Whole
 
 OLDEST_PYTHON = (3, 11)
 DISK_NEEDED = 512 << 20
@@ -199,7 +200,8 @@ def doctor(invocation: Invocation) -> ExitCode:
     failed = [check for check in checks if check.sign == "fail"]
     rows: list[tuple[Value, ...]] = [(Cell(check.name, check.sign), check.found, check.fix) for check in checks]
     columns: tuple[str, ...] = ("check", "found", "fix")
-    foot = ["", *(f"fix {check.name}:  {safe(check.fix)}" for check in failed)] if failed else ["", "all is well"]
+    fixes = [Whole(f"fix {check.name}:  {safe(check.fix)}") for check in failed]
+    foot: list[str] = ["", *fixes] if failed else ["", "all is well"]
     if invocation.output == "table":
         columns, rows = columns[:2], [row[:2] for row in rows]
     data = [{"check": c.name, "result": c.sign, "found": c.found, "fix": c.fix} for c in checks]

@@ -27,7 +27,7 @@ def help_command(invocation: Invocation, words: tuple[str, ...]) -> None:
         rows = [(name, topic[0]) for name, topic in TOPICS.items()]
         show(invocation, Report("help-topics", ("topic", "about"), rows, foot=("", "Read one: xgw help TOPIC")))
     elif len(words) == 1 and words[0] in TOPICS:
-        write_out(TOPICS[words[0]][1]())
+        write_out(TOPICS[words[0]][1](invocation.out))
     else:
         write_help(_context_of(words))
 

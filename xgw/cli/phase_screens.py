@@ -146,7 +146,8 @@ def run_report(run: Run, target: Target, style: Style) -> Report:
     foot = f"Run {run.id}  {run.command}  target {safe(target.label)}  {duration(run.seconds)}"
     if not run.id:
         foot = f"No changes. {held} of {len(run.steps)} steps already hold." if held else "No changes."
-    return Report("run", ("step", "outcome", "title", "measured", "time"), rows, foot=("", foot), data=_run_data(run))
+    columns = ("step", "outcome", "title", "measured", "time")
+    return Report("run", columns, rows, foot=("", foot), data=_run_data(run), brief=("title",))
 
 
 def _run_data(run: Run) -> dict[str, Any]:
@@ -190,4 +191,4 @@ def status_report(planned: PhasePlan, attempts: Mapping[str, Attempt], target: T
             }
         )
     columns = ("step", "state", "title", "newest evidence", "when", "run")
-    return Report("phase-status", columns, rows, head=(_title(planned, target), ""), data=data)
+    return Report("phase-status", columns, rows, head=(_title(planned, target), ""), data=data, brief=("title",))

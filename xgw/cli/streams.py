@@ -10,6 +10,7 @@ from typing import TextIO
 
 from xgw.errors import XgwError
 from xgw.report import Style
+from xgw.widths import columns
 
 COLOUR_CHOICES = ("auto", "always", "never")
 _NEEDED = "✓✗→↺█…⠋"
@@ -40,12 +41,23 @@ def resolve_ascii(encoding: str | None, environ: Mapping[str, str]) -> bool:
     return False
 
 
+def resolve_width(stream: TextIO, environ: Mapping[str, str]) -> int | None:
+    """COLUMNS, then what the terminal says of itself; None for anything else, where lines are as long as they are."""
+    if not is_terminal(stream):
+        return None
+    own = 0
+    with suppress(OSError, ValueError):
+        own = os.get_terminal_size(stream.fileno()).columns
+    return columns(environ.get("COLUMNS"), own)
+
+
 def style_of(stream: TextIO | None, choice: str, environ: Mapping[str, str] | None = None) -> Style:
     """What this stream can carry."""
     told = os.environ if environ is None else environ
     if stream is None:
         return Style(colour=False, ascii=True)
-    return Style(resolve_colour(choice, is_terminal(stream), told), resolve_ascii(stream.encoding, told))
+    colour = resolve_colour(choice, is_terminal(stream), told)
+    return Style(colour, resolve_ascii(stream.encoding, told), resolve_width(stream, told))
 
 
 def is_terminal(stream: TextIO | None) -> bool:

@@ -10,6 +10,7 @@ import click
 from xgw.cli.options import Invocation, leaf, show
 from xgw.errors import UsageFault, XgwError
 from xgw.report import Report
+from xgw.widths import Whole
 
 _LONGEST = 7 * 86400
 
@@ -56,4 +57,4 @@ def token(invocation: Invocation, user: str, tenant: str, roles: tuple[str, ...]
             "the local target's issuer cannot sign", cause=str(error), fix="xgw local reset makes a new one"
         ) from error
     data = {"token": signed, "user": user, "tenant": tenant, "roles": list(roles), "expires": int(time.time()) + ttl}
-    show(invocation, Report("token", head=(signed,), data=data))
+    show(invocation, Report("token", head=(Whole(signed),), data=data))

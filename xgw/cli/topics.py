@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from xgw.errors import ExitCode
-from xgw.report import Report, render
+from xgw.report import Report, Style, render
 
 MEANINGS: Mapping[ExitCode, str] = MappingProxyType(
     {
@@ -36,12 +36,13 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
         "CLICOLOR_FORCE": "set and not 0: colour even into a pipe; FORCE_COLOR likewise",
         "CLICOLOR": "0: no colour",
         "TERM": "dumb: no colour, no redrawing",
+        "COLUMNS": "how wide a terminal is to be taken for, instead of its own word; without a terminal nothing is fitted",
         "CI": "set: progress as lines, never redrawn",
     }
 )
 
 
-def _environment() -> str:
+def _environment(style: Style) -> str:
     from xgw.settings import SCALARS
 
     rows = [(variable, text) for variable, text in VARIABLES.items()]
@@ -50,18 +51,19 @@ def _environment() -> str:
         for name, scalar in SCALARS.items()
         if scalar.variable
     ]
-    return render(Report("help", ("variable", "meaning"), rows))
+    return render(Report("help", ("variable", "meaning"), rows), "table", style)
 
 
-def _exit_codes() -> str:
+def _exit_codes(style: Style) -> str:
     rows = [(int(code), code.name.lower().replace("_", "-"), text) for code, text in MEANINGS.items()]
-    return render(Report("help", ("code", "name", "meaning"), rows))
+    return render(Report("help", ("code", "name", "meaning"), rows), "table", style)
 
 
 FORMATS = """\
 stdout is data, stderr is talk: `xgw ... -o json | jq` is always clean.
 
-  table   for people; may change at any time
+  table   for people; may change at any time. On a terminal as wide as that (20 to 200 columns): long cells
+          go on below, or the rows stand one below the other. Into a pipe or file: one whole line a row
   json    {"schema": "xgw.<noun>/v1", "xgw": "<version>", "data": ...}; only grows within v1
   jsonl   one object a line: the items of `data`, or `data` itself
   csv     columns of the table; cells a spreadsheet would take for a formula get a leading '
@@ -74,11 +76,11 @@ Control and direction characters in data are always shown as escapes.
 """
 
 
-def _formats() -> str:
+def _formats(_: Style) -> str:
     return FORMATS
 
 
-def _config() -> str:
+def _config(_: Style) -> str:
     from xgw.cli.setup import TEMPLATE
 
     told = TEMPLATE.format(project='# project = "my-project"', region="us-central1")
@@ -89,7 +91,7 @@ def _config() -> str:
     )
 
 
-TOPICS: Mapping[str, tuple[str, Callable[[], str]]] = MappingProxyType(
+TOPICS: Mapping[str, tuple[str, Callable[[Style], str]]] = MappingProxyType(
     {
         "environment": ("The variables xgw reads.", _environment),
         "exit-codes": ("What the exit code says.", _exit_codes),

@@ -1,4 +1,4 @@
-"""What an import shows fits in 80 columns, whatever the file is called and holds."""
+"""What an import shows fits the terminal, whatever the file is called and holds; into a pipe it is whole."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.import_stage import Desk
+from tests.helpers.terminal import span
 from xgw.live import BarCounter
 from xgw.report import Style
 
@@ -18,36 +19,54 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path, f"sqlite://{tmp_path}/{'a long folder/' * 5}contacts.db", tenant="a-rather-long-tenant")
 
 
-COMMANDS = ("Next:", "Undo:", "Rejects with reasons:")
+COMMANDS = ("Next:", "Undo:", "Rejects with reasons:", "import ")
+NAME = "the contacts of the spring fair of this year, second half, final version.csv"
+STATUS = "a status that nobody knows at all" * 2
 
 
-def fits(text: str) -> None:
+def fits(text: str, columns: int) -> None:
     for line in text.splitlines():
-        assert len(line) <= 80 or line.startswith(COMMANDS), (len(line), line)
+        assert span(line) <= columns or line.startswith(COMMANDS), (span(line), line)
 
 
-def test_everything_but_commands_fits_in_80_columns(desk: Desk) -> None:
+def wide_file(desk: Desk) -> tuple[str, list[str]]:
+    """Its name, and the words that map three of its columns."""
     Path(desk.url.removeprefix("sqlite://")).parent.mkdir(parents=True)
     columns = ["name", "email", "status", *(f"a column with a long name number {n}" for n in range(9))]
     rows = [f"N{n},n{n}@x.com,active" + ",x" * 9 for n in range(1200)]
     rows += [
-        "N,q@x.com," + "a status that nobody knows at all" * 2 + ",x" * 9,
+        f"N,q@x.com,{STATUS}" + ",x" * 9,
         "N," + "long" * 30 + ",active" + ",x" * 9,
+        "N,張伟張伟張伟,active" + ",x" * 9,
     ]
-    text = "\n".join([",".join(columns), *rows]) + "\n"
-    name = desk.file(text, "the contacts of the spring fair of this year, second half, final version.csv")
-    maps = [word for n, column in enumerate(columns[3:6]) for word in ("--map", f"customFields.c{n}={column}")]
+    name = desk.file("\n".join([",".join(columns), *rows]) + "\n", NAME)
+    return name, [word for n, column in enumerate(columns[3:6]) for word in ("--map", f"customFields.c{n}={column}")]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_everything_but_commands_fits_the_terminal(desk: Desk, columns: int) -> None:
+    name, maps = wide_file(desk)
     for words in (("--dry-run",), (), ("--resume",), ("--unmapped", "custom", "--on-duplicate", "update")):
-        done = desk.here("import", name, *maps, *words)
-        assert done.code == 7
-        fits(done.out + done.err)
-        assert "1,200" in done.out or "1,202" in done.out
-    listed = desk.here("imports")
-    fits(listed.out)
-    assert "1,200" in listed.out
-    fits(desk.here("imports", desk.data("imports")[0]["run"]).out)
-    full = desk.here("imports", "-o", "csv").out
-    assert "final version.csv" in full, "only the screen is cut"
+        code, shown = desk.on_terminal("import", name, *maps, *words, columns=columns)
+        assert code == 7
+        fits(shown, columns)
+        assert "1,200" in shown or "1,203" in shown
+    _, listed = desk.on_terminal("imports", columns=columns)
+    fits(listed, columns)
+    assert "1,200" in listed
+    fits(desk.on_terminal("imports", desk.data("imports")[0]["run"], columns=columns)[1], columns)
+
+
+def test_into_a_pipe_nothing_is_cut(desk: Desk) -> None:
+    name, maps = wide_file(desk)
+    done = desk.here("import", name, *maps, env={"COLUMNS": "60"})
+    assert done.code == 7
+    row = next(line for line in done.out.splitlines() if line.startswith("UNKNOWN_VALUE"))
+    assert "must be one of active, inactive, archived, or named in [values.status]" in row
+    assert f'"{STATUS[:39]}' in row, "the journal keeps no more of an example"
+    listed = desk.here("imports").out
+    assert [NAME in line and desk.tenant in line for line in listed.splitlines()] == [False, True]
+    assert NAME in desk.here("imports", "-o", "csv").out
     data = json.loads(desk.here("imports", "-o", "json").out)["data"]
     assert data[0]["file"].endswith("final version.csv")
 
