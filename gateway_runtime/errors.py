@@ -72,7 +72,7 @@ class Problem(Exception):
 
 
 class Shed(Problem):
-    """Refused at once to protect what is behind: 503 with Retry-After. Decided, not suffered, so no stack is logged."""
+    """Refused at once to protect what is behind: 503 with Retry-After. Decided, not suffered."""
 
     def __init__(self, reason: str, *, retry_after: int, **details: Any) -> None:
         after = ((b"retry-after", b"%d" % retry_after),)

@@ -99,7 +99,7 @@ class Forward:
         if answer.status >= 500:
             retry = [field for field in answer.headers if field[0] == b"retry-after"]
             code = _CODE.get(answer.status, "BAD_GATEWAY")
-            raise Problem(code, headers=retry, upstream=self._name, answered=answer.status)
+            raise Problem(code, headers=retry, upstream=self._name, reason=f"answered {answer.status}")
         headers = [*self._answer_fields(answer.headers), (b"via", NAME)]
         if answer.whole and method != "HEAD":
             return Response(answer.status, headers, answer.take())
