@@ -124,18 +124,26 @@ class Ledger:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.touch(mode=0o600)  # values of variables are in it; SQLite gives its side files the same mode
             self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
-            _switch_to_wal(self._db)
-            self._db.execute("PRAGMA synchronous=FULL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > VERSION:
-                raise LedgerFault(
-                    f"the ledger {path} was written by a newer xgw",
-                    cause=f"its format is {version}; this xgw knows formats up to {VERSION}",
-                    fix="upgrade xgw-ops, or set XGW_HOME to another directory",
-                )
-            if version < VERSION:
-                self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
-        self.check(last=200)
+        try:
+            with _as_ledger_fault(path):
+                self._prepare()
+            self.check(last=200)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        _switch_to_wal(self._db)
+        self._db.execute("PRAGMA synchronous=FULL")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise LedgerFault(
+                f"the ledger {self.path} was written by a newer xgw",
+                cause=f"its format is {version}; this xgw knows formats up to {VERSION}",
+                fix="upgrade xgw-ops, or set XGW_HOME to another directory",
+            )
+        if version < VERSION:
+            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
 
     def close(self) -> None:
         """Release the file."""

@@ -6,6 +6,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -189,11 +190,10 @@ def reset(invocation: Invocation) -> None:
     confirm(invocation, f"Remove what is deployed on the local target in {home}?")
     lifecycle.reset(home)
     if (home / "ledger.db").exists():
-        ledger = Ledger(home / "ledger.db")
-        for target in sorted({record.target for record in ledger.records(kind="run")}):
-            if target.startswith(f"projects/{LOCAL_PROJECT}/"):
-                forget(ledger, target, "the local target was reset")
-        ledger.close()
+        with closing(Ledger(home / "ledger.db")) as ledger:
+            for target in sorted({record.target for record in ledger.records(kind="run")}):
+                if target.startswith(f"projects/{LOCAL_PROJECT}/"):
+                    forget(ledger, target, "the local target was reset")
     show(
         invocation, Report("local-reset", head=("local target: stopped, and its state removed",), data={"reset": True})
     )

@@ -25,10 +25,11 @@ WAYS: dict[str, tuple[Ways, str]] = {
 
 
 class Interrupting(io.RawIOBase):
-    """A file whose every write is met by Ctrl-C before it has returned."""
+    """A file whose every write is met by Ctrl-C before it has returned, until it is told to be `quiet`."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self.quiet = False
 
     def writable(self) -> bool:
         return True
@@ -38,7 +39,8 @@ class Interrupting(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         count = os.write(self._fd, data)
-        signal.raise_signal(signal.SIGINT)
+        if not self.quiet:
+            signal.raise_signal(signal.SIGINT)
         return count
 
 
@@ -46,10 +48,13 @@ class Interrupting(io.RawIOBase):
 def interrupting(patch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
     """stderr is such a file; what came out of it."""
     reader, writer = os.pipe()
-    stream = io.TextIOWrapper(io.BufferedWriter(Interrupting(writer)), encoding="utf-8", line_buffering=True)
+    file = Interrupting(writer)
+    stream = io.TextIOWrapper(io.BufferedWriter(file), encoding="utf-8", line_buffering=True)
     with patch.context() as patched:
         patched.setattr("sys.stderr", stream)
         yield lambda: os.read(reader, 65536).decode()
+    file.quiet = True
+    stream.close()  # the line that was interrupted is still in its buffer
     for end in (reader, writer):
         os.close(end)
 

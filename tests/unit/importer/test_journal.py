@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gateway_runtime.contacts.model import Contact
@@ -157,6 +158,7 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LedgerFault) as found:
         journal.opened(tmp_path / "y.db")
     assert found.value.cause == "SQLITE_NOTADB"
+    assert [it.path for it in psutil.Process().open_files() if Path(it.path).parent == tmp_path] == []
 
 
 def test_runs_are_found_by_their_file_tenant_and_store(tmp_path: Path) -> None:
