@@ -74,11 +74,11 @@ def apply(
         return Run(0, command, results, _exit_code(results), 0.0)
     with _recorded(bench, command) as run:
         for found in planned.steps:
-            if found.state != "skipped" and (run.halted or stop()):
+            if found.state not in ("holds", "skipped") and (run.halted or stop()):
+                run.interrupted |= not run.halted
                 run.end(StepResult(found.step, Outcome.SKIPPED, run.halted or "interrupted"))
             else:
                 run.end(_carry_out(bench, run.id, found, force=force))
-        run.interrupted = stop()
     return run.result()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgw.cli.contacts import Place, arm_faults, place_of, stoppable, store_at, store_option, tenant_of, tenant_option
+from xgw.cli.contacts import Place, arm_faults, place_of, store_at, store_option, tenant_of, tenant_option
 from xgw.cli.contacts_again import for_rejects, to_go_on
 from xgw.cli.contacts_ended import fault_told
 from xgw.cli.contacts_plan import Asked, Planned, check_rejects, plan, save_mapping
 from xgw.cli.options import Invocation, confirm, leaf, rows_counter, show, talk
+from xgw.cli.stopping import Stop, stoppable
 from xgw.errors import Conflict, ExitCode, XgwError
 from xgw.report import safe
 
@@ -117,7 +118,8 @@ def _imported(invocation: Invocation, planned: Planned) -> int:
         talk(invocation, introduction(planned, "not begun", invocation.err.width))
         confirm(invocation, planned.place.careful)
     journal, resumed = _journal(home, invocation, planned)
-    with closing(journal):
+    stopping = stoppable(invocation, "finishing the batches on their way", to_go_on(planned))
+    with stopping as stop, closing(journal):
         run = journal.run
         told = f"import {run.id}" if planned.place.careful else introduction(planned, run.id, invocation.err.width)
         talk(invocation, told)
@@ -129,7 +131,8 @@ def _imported(invocation: Invocation, planned: Planned) -> int:
             with lock.held(home, f"contacts import {run.id}", f"contacts import {run.id}") as stale:
                 if stale:
                     talk(invocation, safe(f"took over import {run.id} from {stale.who} (pid {stale.pid} is gone)"))
-                _carry_out(invocation, planned, journal, resumed)
+                _carry_out(invocation, planned, journal, resumed, stop)
+        stop.over("all rows are in; what became of them follows")
         rejects, rejected = _write_rejects(invocation, planned, journal)
         again = for_rejects(planned, rejects)
         show(invocation, import_report(journal, rejects if rejected else None, again=again, before=before))
@@ -177,7 +180,7 @@ def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Jour
     return runs.begin(home, wished, os.environ), resume
 
 
-def _carry_out(invocation: Invocation, planned: Planned, journal: Journal, resumed: bool) -> None:
+def _carry_out(invocation: Invocation, planned: Planned, journal: Journal, resumed: bool, stop: Stop) -> None:
     import asyncio
 
     from gateway_runtime.contacts.store import StoreFault
@@ -186,11 +189,8 @@ def _carry_out(invocation: Invocation, planned: Planned, journal: Journal, resum
 
     feed = feed_of(journal, planned.source, planned.sheet, planned.validator(journal.run))
     try:
-        with (
-            _rare_collections(),
-            stoppable(invocation, "finishing the batches on their way", to_go_on(planned)) as stopping,
-        ):
-            asyncio.run(_bring_in(invocation, planned, journal, feed, resumed, stopping))
+        with _rare_collections():
+            asyncio.run(_bring_in(invocation, planned, journal, feed, resumed, stop))
     except (XgwError, StoreStopped, StoreFault) as fault:
         told = fault.fault if isinstance(fault, StoreStopped) else fault
         unsettled = told.unsettled if isinstance(told, TooManyRejects) else ()
@@ -219,7 +219,7 @@ async def _bring_in(
     journal: Journal,
     feed: Any,
     resumed: bool,
-    stopping: Callable[[], bool],
+    stop: Stop,
 ) -> Counts:
     from xgw.importer.importing import carry_out
 
@@ -239,7 +239,7 @@ async def _bring_in(
                 planned.pace,
                 limits=planned.limits,
                 resumed=resumed,
-                stopping=stopping,
+                stopping=stop,
                 tell=tell,
             )
 

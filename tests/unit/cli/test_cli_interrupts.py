@@ -12,16 +12,10 @@ from typing import Any
 
 import pytest
 
-from xgw.cli.contacts import stoppable
-from xgw.cli.phase import _stoppable
+from xgw.cli.stopping import Stop, stoppable
 from xgw.cli.streams import write_err
 
 TALKING = SimpleNamespace(quiet=False)
-Ways = Callable[[], AbstractContextManager[Callable[[], bool]]]
-WAYS: dict[str, tuple[Ways, str]] = {
-    "contacts": (lambda: stoppable(TALKING, "finishing", "xgw again"), "to go on: xgw again"),  # type: ignore[arg-type]
-    "phase": (lambda: _stoppable(TALKING), "another line"),  # type: ignore[arg-type]
-}
 
 
 class Interrupting(io.RawIOBase):
@@ -59,15 +53,36 @@ def interrupting(patch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
         os.close(end)
 
 
-@pytest.mark.parametrize("command", WAYS)
-def test_an_interrupt_in_the_middle_of_a_line_is_taken_as_any_other(
-    command: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    way, told = WAYS[command]
+def way(**options: Any) -> AbstractContextManager[Stop]:
+    return stoppable(TALKING, "finishing", "xgw again", **options)  # type: ignore[arg-type]
+
+
+def test_an_interrupt_in_the_middle_of_a_line_is_taken_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     with interrupting(monkeypatch) as said:
-        with pytest.raises(KeyboardInterrupt), way() as stopping:  # noqa: PT012
+        with pytest.raises(KeyboardInterrupt), way() as stop:  # noqa: PT012
             write_err("a line\n")
-            assert stopping()
-            assert "Ctrl-C again stops at once" in said()
+            assert stop()
+            assert "finishing; Ctrl-C again stops at once" in said()
             write_err("another line\n")
-        assert told in said()
+        assert "to go on: xgw again" in said()
+
+
+def test_when_the_work_is_over_nobody_has_asked_to_stop_and_the_first_signal_is_only_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with interrupting(monkeypatch) as said, way() as stop:
+        write_err("a line\n")
+        assert said()
+        stop.over("the result follows")
+        assert not stop()
+        write_err("another line\n")
+        assert "the result follows; Ctrl-C again stops at once" in said()
+
+
+def test_a_signal_that_is_not_taken_is_left_to_whoever_had_it() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with way(signals=(signal.SIGINT,)):
+        assert signal.getsignal(signal.SIGTERM) is before
+    with way():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
