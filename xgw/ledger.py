@@ -209,11 +209,10 @@ class Ledger:
     def makers(self, target: str) -> dict[str, str]:
         """Revision name -> which run made it and what for, in words; revisions that the ledger did not make are absent."""
         made: dict[str, str] = {}
-        for record in self._read("target = ? AND kind IN ('intended', 'reverted')", target):
-            names = [str(delta["revision"]) for delta in record.body.get("deltas", ())]
-            what = "step" if names else "put back step"
-            for name in names or record.body.get("serving", {}).values():
-                made.setdefault(str(name), f"run {record.run} {what} {record.step}")
+        for record in self._read("target = ? AND kind IN ('intended', 'reverted', 'pin')", target):
+            names, what = _made(record)
+            for name in names:
+                made.setdefault(str(name), f"run {record.run} {what}")
         return made
 
     def _read(self, where: str, *values: object) -> list[Record]:
@@ -309,6 +308,16 @@ def _fold(records: list[Record]) -> Attempt:
         at=last.at,
         paused_at=str(last.body.get("at", "")),
     )
+
+
+def _made(record: Record) -> tuple[list[Any], str]:
+    """The revisions that a record names as its own, and what for, in words."""
+    body = record.body
+    if record.kind == "intended":
+        return [delta["revision"] for delta in body["deltas"]], f"step {record.step}"
+    if record.kind == "pin":
+        return [body["revision"]] if "revision" in body else [], "rollback"  # older ledgers do not say it
+    return list(body.get("serving", {}).values()), f"put back step {record.step}"
 
 
 def _record(row: tuple[Any, ...]) -> Record:
