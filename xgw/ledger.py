@@ -206,6 +206,11 @@ class Ledger:
         where = f"target = ? AND step = ? AND attempt > 0 AND attempt NOT IN ({ended})"
         return _folded(self._read(where, target, step, target))
 
+    def measured(self, target: str) -> dict[str, Record]:
+        """Step id -> its newest evidence on `target`, whichever run measured it and for which attempt."""
+        newest = "SELECT max(serial) FROM record WHERE target = ? AND kind = 'evidence' GROUP BY step"
+        return {record.step: record for record in self._read(f"serial IN ({newest})", target)}
+
     def makers(self, target: str) -> dict[str, str]:
         """Revision name -> which run made it and what for, in words; revisions that the ledger did not make are absent."""
         made: dict[str, str] = {}

@@ -208,7 +208,7 @@ def test_a_role_that_a_rollback_undid_is_left_out_of_what_the_attempt_wrote(open
 
 
 def test_who_made_a_revision_is_told_for_steps_put_backs_and_rollbacks_also_of_older_ledgers(tmp_path):
-    ledger = opened(tmp_path)
+    ledger = Ledger(tmp_path / "ledger.db")
     attempt = walk(ledger, "intended", "reverting")
     body = {"serving": {"gateway": "gw-2"}}
     ledger.append("reverted", target=TARGET, run=2, attempt=attempt, step="1.1", body=body)
@@ -216,7 +216,13 @@ def test_who_made_a_revision_is_told_for_steps_put_backs_and_rollbacks_also_of_o
     ledger.append("pin", target=TARGET, run=3, body=pin)  # as it was written before it named the revision
     ledger.append("pin", target=TARGET, run=4, body={**pin, "revision": "gw-3"})
     ledger.append("pin", target=TARGET, run=5, body={"role": "gateway", "from": "", "to": ""})
-    assert ledger.makers(TARGET) == {"gw-1": "run 1 step 1.1", "gw-2": "run 2 put back step 1.1", "gw-3": "run 4 rollback"}
+    makers = ledger.makers(TARGET)
+    ledger.close()
+    assert makers == {
+        "gw-1": "run 1 step 1.1",
+        "gw-2": "run 2 put back step 1.1",
+        "gw-3": "run 4 rollback",
+    }
 
 
 def test_the_ledger_and_its_side_files_are_for_their_owner_only(tmp_path):

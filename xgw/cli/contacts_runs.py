@@ -123,9 +123,7 @@ def _take_back(invocation: Invocation, journal: Journal, place: Place, displaced
         raise Interrupted(fault.message, cause="Ctrl-C, or SIGTERM", fix=again) from None
 
 
-async def _put_back(
-    invocation: Invocation, journal: Journal, place: Place, displaced: set[int], stop: Stop
-) -> None:
+async def _put_back(invocation: Invocation, journal: Journal, place: Place, displaced: set[int], stop: Stop) -> None:
     from xgw.importer.run import Recorder
     from xgw.importer.undo import take_back
     from xgw.ledger import who
@@ -159,4 +157,5 @@ def _undo_report(journals: Sequence[Journal]) -> Report:
         "left_alone": number,
         "left": [{"row": row, "id": id, "why": why} for row, id, why in left],
     }
-    return Report("contacts-undo", ("row", "id", "why"), rows, head, foot, data)
+    flat = Report("contacts-undo", data=data)
+    return Report("contacts-undo", ("row", "id", "why"), rows, head, foot, data, flat=flat)

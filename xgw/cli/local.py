@@ -13,10 +13,11 @@ from typing import Any, TextIO
 import click
 
 from xgw.cli.group import Table, lazy_group
-from xgw.cli.options import Invocation, confirm, leaf, show, talk
+from xgw.cli.options import Invocation, confirm, leaf, require_text, show, talk
 from xgw.cli.streams import write_out
 from xgw.errors import ExitCode, UsageFault
-from xgw.report import Cell, Report, Value, dumps, relative, safe, size
+from xgw.report import Cell, Report, Value, dumps, safe
+from xgw.words import relative, size
 
 LOCAL_PROJECT = "xgw-local"
 
@@ -148,6 +149,7 @@ def logs(invocation: Invocation, lines: int, follow: bool) -> None:
     from xgw.local import lifecycle
     from xgw.settings import state_home
 
+    require_text(invocation, "the log of the embedded cloud", "leave -o out; the services' own lines: xgw logs SERVICE")
     path = Path(lifecycle.log_path(state_home()))
     if not path.is_file():
         raise UsageFault("there is no log yet", cause=f"{path} is not there", fix="xgw local up")

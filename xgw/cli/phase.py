@@ -139,8 +139,7 @@ def _apply_command(number: int) -> click.Command:
             if saved:
                 saved_plan.require_same(saved, planned)
             if resume and not any(found.state == "resume" for found in planned.steps):
-                talk(invocation, "Nothing was left unfinished: nothing to resume.")
-                return ExitCode.OK
+                return _nothing_to_resume(invocation, bench, planned)
             if dry_run:
                 show(invocation, phase_screens.plan_report(planned, bench.target, invocation.out))
                 return ExitCode.OK
@@ -151,6 +150,22 @@ def _apply_command(number: int) -> click.Command:
         return _conclude(run, number)
 
     return apply
+
+
+def _nothing_to_resume(invocation: Invocation, bench: Opened, planned: PhasePlan) -> int:
+    """What was begun is finished: that is well. UsageFault when nothing was ever begun."""
+    from xgw import runner
+    from xgw.cli import phase_screens
+
+    verb = f"phase{planned.phase.number} apply"
+    if not bench.ledger.latest(bench.target.id).keys() & {found.step.id for found in planned.steps}:
+        raise UsageFault(
+            "there is nothing to resume", cause=f"no xgw {verb} was begun here", fix=f"begin it: xgw {verb}"
+        )
+    run = runner.Run(0, verb, (), ExitCode.OK, 0.0)
+    talk(invocation, "Nothing was left unfinished: nothing to resume.")
+    show(invocation, phase_screens.run_report(run, bench.target, invocation.out))
+    return ExitCode.OK
 
 
 def _run_apply(invocation: Invocation, bench: Opened, planned: PhasePlan, command: str, force: bool) -> Run:
@@ -204,8 +219,8 @@ def _status_command(number: int) -> click.Command:
 
         with opened(invocation) as bench:
             planned = make_plan(bench.target, bench.ledger, phase_of(bench, number))
-            attempts = bench.ledger.latest(bench.target.id)
-            show(invocation, phase_screens.status_report(planned, attempts, bench.target))
+            measured = bench.ledger.measured(bench.target.id)
+            show(invocation, phase_screens.status_report(planned, measured, bench.target))
         return ExitCode.OK
 
     return status
