@@ -39,6 +39,10 @@ _MOMENT = re.compile(
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+FIRST, LAST = (
+    (end - _EPOCH) // _MICROSECOND for end in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+)
+"""The years 1 to 9999 in UTC: what RFC 3339 can write, and what Firestore keeps."""
 
 
 class InvalidContact(Exception):
@@ -143,16 +147,28 @@ def moment(field: str) -> Callable[[object], int]:
         offset = "+00:00" if zone is None or zone in "Zz" else zone
         try:
             at = datetime.fromisoformat(f"{date}T{hour or '00'}:{minute or '00'}:{second or '00'}{offset}")
-            return (at - _EPOCH) // _MICROSECOND + int(((fraction or "") + "000000")[:6])
+            return since_epoch(at) + int(((fraction or "") + "000000")[:6])
         except (ValueError, OverflowError):
-            raise InvalidContact(field, "NOT_A_TIME", "must be a time that exists") from None
+            raise InvalidContact(
+                field, "NOT_A_TIME", "must be a time that exists, in the years 1 to 9999 UTC"
+            ) from None
 
     return check
 
 
+def since_epoch(at: datetime) -> int:
+    """A moment as it is kept: microseconds. OverflowError when its zone takes it out of the years 1 to 9999 in UTC."""
+    found = (at - _EPOCH) // _MICROSECOND
+    if not FIRST <= found <= LAST:
+        raise OverflowError("no such year in UTC")
+    return found
+
+
 def rfc3339(microseconds: int) -> str:
-    """A kept moment as the API shows it: UTC, six digits."""
-    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds")[:-6] + "Z"
+    """A kept moment as the API shows it: UTC, six digits. One that no year has is shown as the nearest that can be written:
+    it must not take the page down on which it stands."""
+    shown = min(max(microseconds, FIRST), LAST)
+    return (_EPOCH + timedelta(microseconds=shown)).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def custom_key(key: object) -> str:
