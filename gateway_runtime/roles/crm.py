@@ -11,6 +11,7 @@ from gateway_runtime.app import Role
 from gateway_runtime.asgi import JSON, Handler, Request, Response
 from gateway_runtime.auth.identity import Identity
 from gateway_runtime.contacts import wire
+from gateway_runtime.contacts.addresses import address_key
 from gateway_runtime.contacts.batch import exist, rows_of
 from gateway_runtime.contacts.checks import rfc3339
 from gateway_runtime.contacts.cursor import Cursors
@@ -203,7 +204,7 @@ class Contacts:
         """Problem when the new address is that of another contact made with it. Told for the caller's sake: what keeps two
         new contacts of one address apart is the id."""
         tenant = who(request).tenant
-        if after.email.casefold() != before.email.casefold() and after.email:
+        if after.email and address_key(after.email) != address_key(before.email):
             other = id_for(tenant, after.email)
             if other != before.id and await self._store.get(tenant, other) is not None:
                 raise Problem("CONFLICT", "A contact with this address exists", beside={"id": other})
