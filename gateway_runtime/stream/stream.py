@@ -128,7 +128,7 @@ class Stream:
         if session.line is not None:
             raise handshake.unknown_session()
         if request.method == "POST":
-            return await self._transports.post(server, request, session, wish)
+            return await self._transports.post(server, request, session)
         return await self._transports.poll(server, request, session, wish)
 
     def _may_begin(self, request: Request) -> str:
