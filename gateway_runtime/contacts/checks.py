@@ -203,12 +203,18 @@ def custom_value(value: object) -> CustomValue:
     raise InvalidContact("customFields", "NOT_FLAT", "values are text, numbers, true, false or null")
 
 
+def require_room(before: int, after: int) -> None:
+    """InvalidContact when a contact would have too many custom fields. One that has them already, as others wrote it, may be
+    changed as long as it does not get more: else nobody could take any away."""
+    if after > max(CUSTOM_KEYS, before):
+        raise InvalidContact("customFields", "TOO_MANY", f"may hold {CUSTOM_KEYS} keys")
+
+
 def custom_fields(value: object) -> Mapping[str, CustomValue]:
     """All custom fields: flat, and not too many."""
     if not isinstance(value, Mapping):
         raise InvalidContact("customFields", "NOT_AN_OBJECT", "must be an object")
-    if len(value) > CUSTOM_KEYS:
-        raise InvalidContact("customFields", "TOO_MANY", f"may hold {CUSTOM_KEYS} keys")
+    require_room(0, len(value))
     return {custom_key(key): custom_value(item) for key, item in value.items()}
 
 

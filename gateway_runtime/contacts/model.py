@@ -13,7 +13,6 @@ from typing import Any
 from gateway_runtime.contacts.addresses import address_key
 from gateway_runtime.contacts.checks import (
     CHECKS,
-    CUSTOM_KEYS,
     RELATIONSHIPS,
     STATUSES,
     TYPES,
@@ -21,6 +20,7 @@ from gateway_runtime.contacts.checks import (
     InvalidContact,
     custom_key,
     custom_value,
+    require_room,
     rfc3339,
 )
 
@@ -162,6 +162,5 @@ def _merged(before: Mapping[str, CustomValue], patch: Mapping[str, object]) -> d
             after.pop(key, None)
         else:
             after[custom_key(key)] = custom_value(value)
-    if len(after) > CUSTOM_KEYS:
-        raise InvalidContact("customFields", "TOO_MANY", f"may hold {CUSTOM_KEYS} keys")
+    require_room(len(before), len(after))
     return after
