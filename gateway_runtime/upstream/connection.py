@@ -10,6 +10,11 @@ chunked, a switch of protocols nobody asked for, a body cut short.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import socket
+import struct
+import sys
+import termios
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -139,6 +144,8 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Closes it without waiting."""
         if self._transport is not None:
+            if not self.whole:
+                _reset_if_stuck(self._transport)
             self._transport.abort()
 
     def _progress(self) -> asyncio.Future[None]:
@@ -269,3 +276,13 @@ class Connection(asyncio.Protocol):
         if self.head and not self._until_close and self.fault is None:
             self._clean = not self.whole and self.reusable
             self.whole = True
+
+
+def _reset_if_stuck(transport: asyncio.Transport) -> None:
+    """Has its end be a reset when the upstream has not taken all of the request: an ordinary end would stand in line behind
+    bytes that it may never read, and so it would go on working for nobody. Linux; elsewhere it hears when it reads on."""
+    wire = transport.get_extra_info("socket")
+    if sys.platform != "linux" or wire is None or wire.fileno() < 0:
+        return
+    if struct.unpack("i", fcntl.ioctl(wire.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
