@@ -30,6 +30,10 @@ FIELD_LIMIT = 200
 ANSWER_LIMIT = 10 * 1024 * 1024
 """Bytes of an answer's body (plan 1.5: maxContentLength)."""
 BUFFER_LIMIT = 64 * 1024
+OTHER_LIMIT = HEAD_LIMIT + 64 * 1024
+"""Bytes of an answer that are no body: head, sizes of chunks, their extensions, trailer; and OTHER_RATIO for each of body."""
+OTHER_RATIO = 8
+"""A chunk of one byte has five bytes around it, and a few more where its size is written with zeros in front."""
 INTERIM_LIMIT = 8
 
 
@@ -174,16 +178,18 @@ class Connection(asyncio.Protocol):
         if not self._asked or self.whole or self._parser is None:
             return self._malformed("bytes that belong to no answer")
         self.heard_at = monotonic()
-        if not self.head:
-            self._bytes += len(data)
+        self._bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             return self._malformed("a change of protocol nobody asked for")
         except httptools.HttpParserError as error:
             return self._malformed(f"not HTTP/1.1: {error}")
-        if not self.head and self._bytes > HEAD_LIMIT:
-            return self._malformed("the head is too long")
+        if (other := self._bytes - self._body_bytes) > HEAD_LIMIT:
+            if not self.head:
+                return self._malformed("the head is too long")
+            if other > OTHER_LIMIT + OTHER_RATIO * self._body_bytes:
+                return self._malformed("too much besides the body")
         if self._buffered > BUFFER_LIMIT and not self.paused and self._transport and not self.whole:
             self.paused = self.was_paused = True
             self._transport.pause_reading()
