@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.helpers.edge import edge, well
+from tests.helpers.edge import answers, edge, talk, well
 from tests.helpers.gateway_process import Running, read_answer
 from tests.helpers.waiting import PATIENCE, connections, until
 
@@ -119,6 +119,15 @@ def test_an_idle_connection_is_closed_without_a_word_later_than_a_silent_one(ser
         said, took = ended(wire)
     assert said == b""
     assert 2.9 < took < LONG_PAST
+
+
+def test_the_longest_head_there_can_be_is_read_behind_a_slow_request(tmp_path: Path) -> None:
+    head = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: "
+    head += b"x" * (65536 - len(head) - 4) + b"\r\n\r\n"
+    with edge(tmp_path, SERVER_HEAD_BYTES="65536") as server:
+        said, ended = talk(server.port, b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n" + head)
+    assert ended
+    assert [status for status, _ in answers(said)] == [200, 200]
 
 
 def test_a_body_that_stops_is_408_through_the_application(server: Running) -> None:
