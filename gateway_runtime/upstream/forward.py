@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from gateway_runtime.asgi import Headers, Request, Response
 from gateway_runtime.errors import ClientGone, Problem
+from gateway_runtime.rate.address import forwarded
 from gateway_runtime.upstream.client import Answer, Ask
 from gateway_runtime.upstream.connection import Connection
 from gateway_runtime.upstream.deadlines import HEADER, Deadlines
@@ -54,13 +55,22 @@ WATCH_AFTER = 0.05
 class Forward:
     """A route's handler: the path without `strip` goes to the upstream, as it was authorised, byte for byte.
 
-    `seconds` is the route's own deadline, 0 when the rule for all routes holds.
+    `seconds` is the route's own deadline, 0 when the rule for all routes holds; `hops` how many proxies in front are trusted
+    to say who asks.
     """
 
     def __init__(
-        self, name: str, upstream: Upstream | None, *, strip: str, deadlines: Deadlines, seconds: float = 0.0
+        self,
+        name: str,
+        upstream: Upstream | None,
+        *,
+        strip: str,
+        deadlines: Deadlines,
+        seconds: float = 0.0,
+        hops: int = 0,
     ) -> None:
         self._name = name
+        self._hops = hops
         self._upstream = upstream
         self._strip = strip
         self._deadlines = deadlines
@@ -89,7 +99,7 @@ class Forward:
         return self._respond(answer, request.method)
 
     async def _ask(self, request: Request) -> Ask:
-        fields = [self._host, *_request_fields(request)]
+        fields = [self._host, *_request_fields(request, self._hops)]
         target = self._base + (request.path[len(self._strip) :] or "/")
         if request.query:
             target += "?" + request.query.decode("ascii")
@@ -198,7 +208,7 @@ class Watch:
             self._connection.break_off(ClientGone())
 
 
-def _request_fields(request: Request) -> list[bytes]:
+def _request_fields(request: Request, hops: int) -> list[bytes]:
     """The fields of the request as they go on, with the gateway's own in place of what the client may not say."""
     listed = _listed(request.headers) if request.joined(b"connection") is not None else ()
     fields = []
@@ -206,10 +216,11 @@ def _request_fields(request: Request) -> list[bytes]:
         lead = _lead(name)
         if lead and name not in listed:
             fields.append(lead + value + b"\r\n")
+    client, scheme = forwarded(request, hops) if hops else (request.client, request.scheme)
     own = (
         f"x-request-id: {request.id}\r\n"
         f"traceparent: 00-{request.trace}-{random.getrandbits(64) or 1:016x}-{request.trace_flags}\r\n"
-        f"x-forwarded-for: {request.client}\r\nx-forwarded-proto: {request.scheme}\r\n"
+        f"x-forwarded-for: {client}\r\nx-forwarded-proto: {scheme}\r\n"
     )
     fields.append(own.encode("ascii"))
     state = request.header(b"tracestate")

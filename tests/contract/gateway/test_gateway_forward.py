@@ -95,6 +95,15 @@ def test_what_the_client_may_not_say_never_arrives(gateway: Running, upstream: R
     assert all(len(values) == 1 for values in seen.values())
 
 
+def test_behind_a_trusted_proxy_the_client_it_names_is_passed_on(tmp_path: Path, upstream: RawUpstream) -> None:
+    with running(tmp_path, UPSTREAM_SLACK_URL=upstream.url, RATE_LIMIT_TRUSTED_HOPS="1") as gateway:
+        gateway.ask("GET", "/api/v2/slack/x", "X-Forwarded-For: 6.6.6.6, 198.51.100.7", "X-Forwarded-Proto: https")
+        seen = fields(upstream.requests[0])
+        assert (seen["x-forwarded-for"], seen["x-forwarded-proto"]) == (["198.51.100.7"], ["https"])
+        gateway.await_log("/api/v2/slack/x")
+        assert not any("198.51.100.7" in line for line in gateway.lines())
+
+
 def test_the_trace_and_the_request_id_go_on(gateway: Running, upstream: RawUpstream) -> None:
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     gateway.ask("GET", "/api/v2/slack/x", f"traceparent: {parent}", "tracestate: v=1", "X-Request-Id: r-9")
