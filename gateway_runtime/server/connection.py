@@ -148,9 +148,8 @@ class Connection(asyncio.Protocol):
     def check(self, now: float, since: float) -> None:
         """Looks at the deadlines of this connection, and for its client's end where nobody reads."""
         limits = self.front.limits
-        if self._paused and self._state != CLOSING and hung_up(self.transport):
-            self.transport.close()  # what asyncio does at an end that it reads
-            return
+        if self._paused and not self.transport.is_closing() and hung_up(self.transport):
+            self.transport.close()  # what asyncio does at an end that it reads: what was written still goes out
         waiting = unsent(self.transport)
         if not waiting:
             self._taking = None

@@ -168,6 +168,17 @@ def test_a_client_that_takes_nothing_is_cut_and_the_application_hears_of_it(serv
     assert well(server.port)
 
 
+def test_one_that_takes_nothing_is_cut_though_it_has_left_and_nobody_reads_what_it_sent(server: Running) -> None:
+    until(lambda: server.ask("GET", "/state").json()["open"] == 1)
+    with socket.socket() as wire:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        wire.connect(("127.0.0.1", server.port))
+        wire.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n" + GET * 2500)
+        time.sleep(0.5)
+        wire.shutdown(socket.SHUT_WR)
+        until(lambda: server.ask("GET", "/state").json()["open"] == 1)
+
+
 def test_a_client_that_takes_steadily_is_not_cut(server: Running) -> None:
     with dial(server) as wire:
         wire.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
