@@ -50,11 +50,14 @@ def test_what_is_no_body_cannot_go_on_for_ever(kind: str, stage: tuple[RawUpstre
         wire.close()
 
     upstream.play = pour
-    before = psutil.Process(gateway.process.pid).memory_info().rss
-    answer = gateway.ask("GET", "/api/v2/slack/x")
-    assert answer.status == 502 or not answer.complete
-    assert sent[0] < PLENTY, "never cut"
-    assert psutil.Process(gateway.process.pid).memory_info().rss - before < 8 * 1024 * 1024
+    for _ in range(2):  # the first one warms the allocator
+        sent[0] = 0
+        before = psutil.Process(gateway.process.pid).memory_info().rss
+        answer = gateway.ask("GET", "/api/v2/slack/x")
+        grown = psutil.Process(gateway.process.pid).memory_info().rss - before
+        assert answer.status == 502 or not answer.complete
+        assert sent[0] < PLENTY, "never cut"
+    assert grown < 4 * 1024 * 1024
 
 
 HONEST: dict[str, bytes] = {
