@@ -49,6 +49,7 @@ def build(settings: Settings, log: Log, metrics: Metrics | None = None) -> Edge:
     verifier = verifier_of(settings, log)
     stream = None
     parts: dict[str, Part] = {"redis": redis.health, "rateLimits": limits.health, "cache": caching.health}
+    parts["auth"] = verifier.keys.health if verifier is not None else lambda: {"status": "not configured"}
     if settings.role == "gateway" and settings.ws == "on":
         stream = Stream(settings, log, metrics, redis.shared, verifier)
         parts["websocket"] = stream.health

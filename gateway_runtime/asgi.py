@@ -190,7 +190,7 @@ def by_name(headers: Headers) -> tuple[dict[bytes, bytes], tuple[bytes, ...]]:
 class Response:
     """One answer: a body in memory, or one that is still arriving. Names of header fields are lower-case bytes."""
 
-    __slots__ = ("body", "headers", "run", "status", "variants")
+    __slots__ = ("body", "dated", "headers", "run", "status", "variants")
 
     def __init__(self, status: int, headers: Headers = (), body: bytes | AsyncIterator[bytes] = b"") -> None:
         self.status = status
@@ -198,6 +198,8 @@ class Response:
         self.body = body
         self.variants: MutableMapping[str, bytes] | None = None
         """Where a coded form of this body may be kept for the next answer with the same bytes (the cache's)."""
+        self.dated: bytes | None = None
+        """The Date an upstream gave it. What goes out bears the time of its going out; how old it was, the cache has to know."""
         self.run: Callable[[Headers], Awaitable[None]] | None = None
         """With status 101: the life of the WebSocket, told the fields to accept it with."""
 

@@ -53,6 +53,9 @@ class Problem(Exception):
     """A request that ends in an error answer. `details` go to the log, and out only when ERROR_DETAIL=full; what stands
     `beside` the error goes out to the caller, whose own input it is about."""
 
+    callers = False
+    """Whether it came of the caller's own doing, a deadline of theirs, and is no news to others who ask the same."""
+
     def __init__(
         self,
         code: str,
@@ -72,7 +75,7 @@ class Problem(Exception):
 
 
 class Shed(Problem):
-    """Refused at once to protect what is behind: 503 with Retry-After. Decided, not suffered, so no stack is logged."""
+    """Refused at once to protect what is behind: 503 with Retry-After. Decided, not suffered."""
 
     def __init__(self, reason: str, *, retry_after: int, **details: Any) -> None:
         after = ((b"retry-after", b"%d" % retry_after),)

@@ -19,10 +19,6 @@ class Operator:
         scheme, _, shown = (request.header(b"authorization") or b"").partition(b" ")
         return bool(self._token) and scheme.lower() == b"bearer" and hmac.compare_digest(shown.strip(), self._token)
 
-    def sees_details(self, request: Request) -> bool:
-        """Whether details of health may be told: to the operator, or to a caller whose token was verified."""
-        return request.identity is not None or self.is_here(request)
-
     def require(self, request: Request) -> None:
         """Problem: 404 when there is no operator at all, 401 when this is not the one."""
         if not self._token:

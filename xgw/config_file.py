@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xgw.errors import UsageFault
+from xgw.words import nearest
 
 LARGEST = 1 << 20
 """Bytes; a configuration larger than this is somebody else's file."""
@@ -48,11 +49,9 @@ def read_entries(path: Path) -> dict[tuple[str, ...], Entry]:
 def fault_at(entry: Entry, message: str, *, near: tuple[str, Sequence[str]] | None = None, fix: str = "") -> UsageFault:
     """The fault for one entry of the file; `near` is the name used and the names it may have meant."""
     if near:
-        import difflib
-
         name, known = near
-        close = difflib.get_close_matches(name, known, 1) or [k for k in known if k.split(".")[-1] == name][:1]
-        fix = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+        close = nearest(name, known) or next((k for k in known if k.split(".")[-1] == name), "")
+        fix = f"did you mean {close}?" if close else f"known: {', '.join(known)}"
     return UsageFault(f"{entry.where}: {message}", cause="xgw.toml is checked before anything is done", fix=fix)
 
 

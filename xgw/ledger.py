@@ -124,18 +124,26 @@ class Ledger:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.touch(mode=0o600)  # values of variables are in it; SQLite gives its side files the same mode
             self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
-            _switch_to_wal(self._db)
-            self._db.execute("PRAGMA synchronous=FULL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > VERSION:
-                raise LedgerFault(
-                    f"the ledger {path} was written by a newer xgw",
-                    cause=f"its format is {version}; this xgw knows formats up to {VERSION}",
-                    fix="upgrade xgw-ops, or set XGW_HOME to another directory",
-                )
-            if version < VERSION:
-                self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
-        self.check(last=200)
+        try:
+            with _as_ledger_fault(path):
+                self._prepare()
+            self.check(last=200)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        _switch_to_wal(self._db)
+        self._db.execute("PRAGMA synchronous=FULL")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise LedgerFault(
+                f"the ledger {self.path} was written by a newer xgw",
+                cause=f"its format is {version}; this xgw knows formats up to {VERSION}",
+                fix="upgrade xgw-ops, or set XGW_HOME to another directory",
+            )
+        if version < VERSION:
+            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
 
     def close(self) -> None:
         """Release the file."""
@@ -198,14 +206,18 @@ class Ledger:
         where = f"target = ? AND step = ? AND attempt > 0 AND attempt NOT IN ({ended})"
         return _folded(self._read(where, target, step, target))
 
+    def measured(self, target: str) -> dict[str, Record]:
+        """Step id -> its newest evidence on `target`, whichever run measured it and for which attempt."""
+        newest = "SELECT max(serial) FROM record WHERE target = ? AND kind = 'evidence' GROUP BY step"
+        return {record.step: record for record in self._read(f"serial IN ({newest})", target)}
+
     def makers(self, target: str) -> dict[str, str]:
         """Revision name -> which run made it and what for, in words; revisions that the ledger did not make are absent."""
         made: dict[str, str] = {}
-        for record in self._read("target = ? AND kind IN ('intended', 'reverted')", target):
-            names = [str(delta["revision"]) for delta in record.body.get("deltas", ())]
-            what = "step" if names else "put back step"
-            for name in names or record.body.get("serving", {}).values():
-                made.setdefault(str(name), f"run {record.run} {what} {record.step}")
+        for record in self._read("target = ? AND kind IN ('intended', 'reverted', 'pin')", target):
+            names, what = _made(record)
+            for name in names:
+                made.setdefault(str(name), f"run {record.run} {what}")
         return made
 
     def _read(self, where: str, *values: object) -> list[Record]:
@@ -301,6 +313,16 @@ def _fold(records: list[Record]) -> Attempt:
         at=last.at,
         paused_at=str(last.body.get("at", "")),
     )
+
+
+def _made(record: Record) -> tuple[list[Any], str]:
+    """The revisions that a record names as its own, and what for, in words."""
+    body = record.body
+    if record.kind == "intended":
+        return [delta["revision"] for delta in body["deltas"]], f"step {record.step}"
+    if record.kind == "pin":
+        return [body["revision"]] if "revision" in body else [], "rollback"  # older ledgers do not say it
+    return list(body.get("serving", {}).values()), f"put back step {record.step}"
 
 
 def _record(row: tuple[Any, ...]) -> Record:

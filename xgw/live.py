@@ -11,7 +11,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
-from xgw.report import Style, duration, paint, safe, signed
+from xgw.report import Style, paint, safe, signed
+from xgw.words import counted, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -277,7 +278,7 @@ class Pace:
         done = self.share - max(self.first, 0.0)
         eta = f"  eta {duration(passed * (1 - self.share) / done)}" if done > 0 and passed > 0.5 else ""
         extra = f"  {self.extra}" if self.extra else ""
-        return f"{max(self.share, 0):4.0%}  {self.rows:,} rows{extra}  {self.rows / passed:,.0f} rows/s{eta}"
+        return f"{max(self.share, 0):4.0%}  {counted(self.rows, 'row')}{extra}  {self.rows / passed:,.0f} rows/s{eta}"
 
 
 class NoCounter:

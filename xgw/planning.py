@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,6 +11,7 @@ from xgw.ledger import OPEN, Attempt, Ledger
 from xgw.plan.model import Blocked, Change, Delta, FieldChange, Phase, Step
 from xgw.resources import same
 from xgw.target import Target
+from xgw.words import nearest
 
 StepState = Literal["change", "holds", "resume", "measure", "blocked", "pinned", "drift", "skipped"]
 
@@ -83,8 +83,8 @@ def known_steps(phase: Phase, wishes: Sequence[str]) -> None:
     known = [step.id for step in phase.steps]
     for wish in wishes:
         if wish not in known:
-            near = difflib.get_close_matches(wish, known, 1)
-            fix = f"did you mean {near[0]}?" if near else f"xgw phase{phase.number} plan   lists them"
+            near = nearest(wish, known)
+            fix = f"did you mean {near}?" if near else f"xgw phase{phase.number} plan   lists them"
             raise UsageFault(
                 f"phase {phase.number} has no step {wish!r}", cause=f"its steps are {', '.join(known)}", fix=fix
             )

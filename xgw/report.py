@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from xgw import __version__
 from xgw.widths import Kind, cut, flow, room_in, shares, span, wrap
+from xgw.words import relative
 
 Output = Literal["table", "json", "jsonl", "csv", "tsv", "md"]
 OUTPUTS: tuple[Output, ...] = ("table", "json", "jsonl", "csv", "tsv", "md")
@@ -69,7 +70,21 @@ class Cell:
     sign: Sign = ""
 
 
-Value = str | int | float | bool | None | Cell
+@dataclass(frozen=True)
+class When:
+    """A moment. People read how long ago it was, or with `clock` the time of the day; data formats have ISO 8601 in UTC."""
+
+    at: datetime
+    clock: bool = False
+
+    def told(self) -> str:
+        """As people read it."""
+        if self.clock:
+            return self.at.astimezone(UTC).strftime("%H:%M:%S.%f")[:-3]
+        return relative(self.at, datetime.now(UTC))
+
+
+Value = str | int | float | bool | None | Cell | When
 
 
 @dataclass(frozen=True)
@@ -78,7 +93,8 @@ class Report:
 
     Without `data` the rows are the data, one object per row under the column names. `dense`: in the table for
     people whole numbers stand as 1,234, and columns are no wider than they need. `brief` names the columns that only
-    describe: where the terminal is too narrow they are cut, while all others wrap and stay whole.
+    describe: where the terminal is too narrow they are cut, while all others wrap and stay whole. `flat` is what csv and
+    tsv are made of where the table is made for eyes; a report that is no table has its data there, one row an item.
     """
 
     noun: str
@@ -89,6 +105,7 @@ class Report:
     data: object = None
     dense: bool = False
     brief: tuple[str, ...] = ()
+    flat: Report | None = None
 
 
 def symbol(name: str, style: Style = PLAIN) -> str:
@@ -120,6 +137,11 @@ def safe(text: str) -> str:
     return _UNSAFE.sub(_escaped, text)
 
 
+def iso(at: datetime) -> str:
+    """A moment for machines, as the ledger writes it: ISO 8601, UTC, milliseconds."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
 def dumps(value: object, *, indent: int | None = None) -> str:
     """JSON as every part writes it: keys in order of meaning, no NaN, unsafe characters as \\uXXXX."""
     import json
@@ -133,10 +155,12 @@ def _plain_value(value: object) -> object:
 
     if isinstance(value, Cell):
         return value.text
+    if isinstance(value, When):
+        return iso(value.at)
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, datetime):
-        return value.isoformat(timespec="milliseconds")
+        return iso(value)
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, (set, frozenset)):
@@ -156,7 +180,8 @@ def render(report: Report, output: str = "table", style: Style = PLAIN) -> str:
     if output == "csv":
         return _csv(report)
     if output == "tsv":
-        lines = [report.columns, *([_text(cell) for cell in row] for row in report.rows)]
+        columns, rows = _records(report)
+        lines = [columns, *([_text(cell) for cell in row] for row in rows)] if columns else []
         return "".join("\t".join(safe(cell) for cell in line) + "\n" for line in lines)
     if output == "md":
         return _markdown(report)
@@ -170,11 +195,30 @@ def _data(report: Report) -> object:
     return [dict(zip(names, (c.text if isinstance(c, Cell) else c for c in row), strict=True)) for row in report.rows]
 
 
+def _records(report: Report) -> tuple[Sequence[str], Sequence[Sequence[Value]]]:
+    """Columns and rows for csv and tsv; what is no single value is JSON in its cell."""
+    made = report.flat or report
+    if made.columns:
+        return made.columns, made.rows
+    data = made.data if isinstance(made.data, (list, tuple)) else [made.data]
+    items = [item for item in data if isinstance(item, Mapping)]
+    names = list(dict.fromkeys(name for item in items for name in item))
+    return names, [[_single(item.get(name)) for name in names] for item in items]
+
+
+def _single(value: object) -> Value:
+    if value is None or isinstance(value, (str, int, float, Cell, When)):
+        return value
+    return When(value) if isinstance(value, datetime) else dumps(value)
+
+
 def _text(cell: Value) -> str:
     if cell is None:
         return ""
     if isinstance(cell, bool):
         return "true" if cell else "false"
+    if isinstance(cell, When):
+        return iso(cell.at)
     return cell.text if isinstance(cell, Cell) else str(cell)
 
 
@@ -248,6 +292,8 @@ def _parts(cell: Value, style: Style) -> Sequence[str]:
     """The text of a cell; before it its sign, if it has one."""
     if isinstance(cell, Cell) and cell.sign:
         return symbol(cell.sign, style), safe(cell.text)
+    if isinstance(cell, When):
+        return (cell.told(),)
     return (safe(_text(cell)) or "-",)
 
 
@@ -269,9 +315,11 @@ def _csv(report: Report) -> str:
     import io
 
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(report.columns)
-    writer.writerows([_neutral(cell) for cell in row] for row in report.rows)
+    columns, rows = _records(report)
+    if columns:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_neutral(cell) for cell in row] for row in rows)
     return out.getvalue()
 
 
@@ -297,43 +345,3 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~#])")
 
 def _md(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", safe(text))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 0.6s, 12s, 2m08s, 1h03m, 3d04h."""
-    if seconds < 0:
-        return f"-{duration(-seconds)}"
-    if seconds < 9.95:
-        return f"{seconds:.1f}s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    if whole < 86400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
-
-
-def relative(then: datetime, now: datetime) -> str:
-    """How long ago: "just now", "2m ago", "3h ago", "yesterday", "3d ago"; the date beyond 30 days. Both aware."""
-    seconds = (now - then).total_seconds()
-    if seconds < -5:
-        return f"in {duration(-seconds)}"
-    if seconds < 10:
-        return "just now"
-    for limit, unit, name in ((60, 1, "s"), (3600, 60, "m"), (86400, 3600, "h")):
-        if seconds < limit:
-            return f"{int(seconds // unit)}{name} ago"
-    days = int(seconds // 86400)
-    if days == 1:
-        return "yesterday"
-    return f"{days}d ago" if days <= 30 else then.date().isoformat()
-
-
-def size(count: int) -> str:
-    """Bytes in the units Cloud Run spells: 512Mi, 1Gi; below 1 Ki plain."""
-    for unit, name in ((1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")):
-        if count >= unit:
-            return f"{count / unit:.1f}".removesuffix(".0") + name
-    return str(count)

@@ -68,17 +68,18 @@ def previous(target: Target, ledger: Ledger, role: str, to: str = "") -> Rollbac
 def carry_out(target: Target, ledger: Ledger, planned: Rollback, *, command: str) -> Rollback:
     """Move the traffic, restore the template, record both. Carried out again after a crash it ends in the same state."""
     began = time.monotonic()
-    to = planned.to.name
+    to, service = planned.to.name, target.service(planned.role)
+    tags, name = _tags(service), _name_after_the_move(service)
     run = ledger.append("run", target=target.id, body={"command": command, "who": who()}).run
-    body = {"role": planned.role, "from": planned.origin, "to": to}
+    body = {"role": planned.role, "from": planned.origin, "to": to, "revision": name}
     ledger.append("pin", target=target.id, run=run, body=body)
     faults.reach("run-recorded")
-    tags = _tags(target.service(planned.role))
     target.run.update(planned.service, traffic=(Share(to, 100), *tags))
     faults.reach("traffic-moved")
     moved = time.monotonic() - began
     answered = _ask(target.service(planned.role).uri)
-    _restore_template(target, planned, tags)
+    pinned = (Share(to, 100), *tags)
+    target.run.restore(planned.service, to, as_name=name, traffic=pinned)  # everything that revision has
     faults.reach("put-back")
     _mark_undone(target, ledger, planned, run)
     seconds = round(time.monotonic() - began, 3)
@@ -198,11 +199,9 @@ def _gone(ledger: Ledger, target: Target, role: str, to: Revision) -> list[Attem
     ]
 
 
-def _restore_template(target: Target, planned: Rollback, tags: tuple[Share, ...]) -> None:
-    """Give the template everything the revision has, under the traffic that already is where it should be."""
-    name = new_revision_name(target.service(planned.role))
-    pinned = (Share(planned.to.name, 100), *tags)
-    target.run.restore(planned.service, planned.to.name, as_name=name, traffic=pinned)
+def _name_after_the_move(service: Service) -> str:
+    """What the revision with the restored template will be called. Moving the traffic takes one generation before it."""
+    return new_revision_name(replace(service, generation=service.generation + 1))
 
 
 def _mark_undone(target: Target, ledger: Ledger, planned: Rollback, run: int) -> None:

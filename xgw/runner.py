@@ -28,7 +28,7 @@ from xgw.target import Target
 
 @dataclass(frozen=True)
 class StepResult:
-    """How one step ended in a run."""
+    """How one step ended in a run. `changed` says that its values were written, not found there."""
 
     step: Step
     outcome: Outcome
@@ -36,6 +36,7 @@ class StepResult:
     evidence: tuple[Evidence, ...] = ()
     seconds: float = 0.0
     fix: str = ""
+    changed: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,11 @@ def apply(
         return Run(0, command, results, _exit_code(results), 0.0)
     with _recorded(bench, command) as run:
         for found in planned.steps:
-            if found.state != "skipped" and (run.halted or stop()):
+            if found.state not in ("holds", "skipped") and (run.halted or stop()):
+                run.interrupted |= not run.halted
                 run.end(StepResult(found.step, Outcome.SKIPPED, run.halted or "interrupted"))
             else:
                 run.end(_carry_out(bench, run.id, found, force=force))
-        run.interrupted = stop()
     return run.result()
 
 
@@ -95,7 +96,7 @@ def _carry_out(bench: Bench, run: int, found: StepPlan, *, force: bool) -> StepR
         STAGES[job.state](job)
     outcome, seconds = OUTCOMES[job.state], time.monotonic() - began
     bench.view.step_finished(step.id, outcome.value, f"{step.title}: {job.why}" if job.why else step.title, seconds)
-    return StepResult(step, outcome, job.why, tuple(job.seen), seconds)
+    return StepResult(step, outcome, job.why, tuple(job.seen), seconds, changed=bool(job.pairs()))
 
 
 def _intend(bench: Bench, run: int, found: StepPlan, *, force: bool) -> Job:
@@ -182,7 +183,7 @@ def revert(bench: Bench, steps: Sequence[Step], *, command: str, force: bool = F
             _put_step_back(bench, run.id, step, standing[step.id], force=force)
             seconds = time.monotonic() - began
             bench.view.step_finished(step.id, "reverted", step.title, seconds)
-            run.end(StepResult(step, Outcome.SKIPPED, "put back", (), seconds))
+            run.end(StepResult(step, Outcome.SKIPPED, "put back", (), seconds, changed=True))
     return run.result()
 
 
@@ -295,7 +296,9 @@ def _recorded(bench: Bench, command: str) -> Iterator[_Open]:
         error = repr(fault)
         raise
     finally:
-        steps = [{"step": r.step.id, "outcome": r.outcome.value, "reason": r.reason} for r in run.ended]
+        steps = [
+            {"step": r.step.id, "outcome": r.outcome.value, "reason": r.reason, "changed": r.changed} for r in run.ended
+        ]
         body = {"steps": steps, "seconds": run.result().seconds, "error": error, "exit": int(code)}
         bench.ledger.append("run-end", target=bench.target.id, run=run.id, body=body)
 

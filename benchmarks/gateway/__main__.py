@@ -141,7 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--seconds", type=_positive(float), help=f"seconds of a slice (default {FULL.seconds:g})")
     made.add_argument("--only", type=_names(parts), metavar="PART,…", help=f"of {', '.join(parts)}")
     made.add_argument("--targets", type=_names(TARGETS), metavar="NAME,…", default=list(TARGETS), help="some of them")
-    made.add_argument("--python", metavar="PATH", default=sys.executable, help="what runs our gateway (default: what runs this)")
+    made.add_argument(
+        "--python", metavar="PATH", default=sys.executable, help="what runs our gateway (default: what runs this)"
+    )
     made.add_argument("--quick", action="store_true", help="to see that it works; figures not to be quoted")
     made.add_argument("-o", "--output", choices=("table", "json"), default="table", help="what to print on stdout")
     return made

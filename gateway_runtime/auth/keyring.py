@@ -81,13 +81,20 @@ class Keyring:
             await self._settled()
         return self._found(kid)
 
+    def health(self) -> Mapping[str, str]:
+        """What /health/deep says of them. Starts a read when one is due, so that they heal without anybody's token."""
+        self.tend()
+        if not self._failed:
+            return {"status": "ok", "keys": "read" if self._keys else "not read yet"}
+        return {"status": "degraded", "keys": "old" if self._usable() else "missing"}
+
     def close(self) -> None:
         """Gives up a read that is under way."""
         if self._task is not None:
             self._task.cancel()
 
     def _found(self, kid: str) -> Key:
-        if not self._keys or self._clock() >= self._ends_at + self._stale:
+        if not self._usable():
             raise unavailable("no keys", math.ceil(EMPTY_RETRY_SECONDS))
         key = self._keys.get(kid)
         if key is None and self._failed:
@@ -95,6 +102,9 @@ class Keyring:
         if key is None:
             raise invalid("unknown key")
         return key
+
+    def _usable(self) -> bool:
+        return bool(self._keys) and self._clock() < self._ends_at + self._stale
 
     def _may_try(self) -> bool:
         pause = self._refetch if self._keys else EMPTY_RETRY_SECONDS
@@ -117,9 +127,11 @@ class Keyring:
                 keys = await asyncio.to_thread(read_keys, found.body)
         except Exception as fault:  # noqa: BLE001  whatever it was, the answer is the same: the last good set
             self._failed = True
-            held = len(self._keys)
+            meanwhile = "the last good ones are used" if self._usable() else "what needs a token answers 503"
             self._log.write(
-                "error", f"The keys of the tokens cannot be read: {fault or type(fault).__name__}", held=held
+                "error",
+                f"The keys of the tokens cannot be read, and {meanwhile}: {fault or type(fault).__name__}",
+                held=len(self._keys),
             )
         else:
             self._take(keys, found.good_for)

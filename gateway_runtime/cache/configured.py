@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway_runtime.asgi import Handler
+from gateway_runtime.asgi import Handler, Request, Response
+from gateway_runtime.cache.answers import guarded
 from gateway_runtime.cache.counts import Counts
 from gateway_runtime.cache.flight import Flights
 from gateway_runtime.cache.layer import Cache, Limits
@@ -11,6 +12,21 @@ from gateway_runtime.cache.store import Store
 from gateway_runtime.metrics import Metrics
 from gateway_runtime.settings import Settings
 from gateway_runtime.shared.client import Shared
+
+
+class Guarded:
+    """A gateway without a cache: what caches between here and the user may do with an authorised answer is decided all the
+    same.
+    """
+
+    def __init__(self, inner: Handler) -> None:
+        self._inner = inner
+
+    async def __call__(self, request: Request) -> Response:
+        response = await self._inner(request)
+        if request.identity is not None:
+            response.headers = guarded(request.method, response.status, response.headers)
+        return response
 
 
 class Caching:
@@ -29,9 +45,11 @@ class Caching:
         self._counts = Counts(metrics, self.store)
 
     def layer(self, inner: Handler) -> Handler:
-        """The layer; `inner` itself when the cache is off."""
-        if not self._on:
+        """The layer; without a cache, what tells other caches whose an answer is."""
+        if self._settings.role != "gateway":
             return inner
+        if not self._on:
+            return Guarded(inner)
         settings = self._settings
         rows = sorted(settings.routes.rows, key=lambda row: len(row.pattern), reverse=True)
         ways = tuple(Way(row.pattern.removesuffix("/*"), row.strip, row.upstream) for row in rows)

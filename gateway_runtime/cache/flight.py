@@ -2,7 +2,8 @@
 
 The lock is short (LEASE) and renewed while the fetch goes on, so that an instance that dies holds nobody up for longer.
 It is fenced: it holds the word of its owner, and whoever lost it stores nothing (`scripts.STORE`). Those who wait get a
-failure once, together, and do not try again each for themselves.
+failure once, together, and do not try again each for themselves. A lock that could not be let go of, because Redis went away
+meanwhile, is let go of when it is back: nobody waits for what nobody fetches.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 
 from gateway_runtime.cache.scripts import RENEW, SETTLE, TAKE
 from gateway_runtime.cache.store import WORD, Store
@@ -26,6 +28,8 @@ FAILURE_SECONDS = 1.0
 PASS_SECONDS = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.004, 0.05
 PASSES = 4096
+LEFT = 4096
+"""Locks a process remembers to let go of."""
 
 ALONE, TAKEN, FAILED, PASSED = "alone", "taken", "failed", "passed"
 
@@ -49,6 +53,9 @@ class Flights:
         self._open: dict[bytes, Flight] = {}
         self._passes: OrderedDict[bytes, float] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._left: dict[bytes, tuple[bytes, float]] = {}
+        """Locks that may still be ours in Redis, with their word, until their lease is over."""
+        store.shared.on_return(self._returned)
 
     def open(self, key: bytes) -> Flight | None:
         """The fetch under way in this process."""
@@ -90,6 +97,7 @@ class Flights:
             try:
                 state, value = await self._store.shared.run(TAKE, names, arguments)
             except (SharedUnavailable, TypeError, ValueError):
+                self._leave(flight.lock, word)  # whether it was taken is not known
                 return ALONE, b""
             except BaseException:
                 flight.word = word  # it may have been taken: `end` lets go of it
@@ -150,7 +158,19 @@ class Flights:
         try:
             await self._store.shared.run(SETTLE, [lock], [word, state, max(1, int(seconds * 1000))])
         except SharedUnavailable:
-            return  # the lease ends by itself
+            self._leave(lock, word)
+
+    def _leave(self, lock: bytes, word: bytes) -> None:
+        if len(self._left) >= LEFT:
+            del self._left[next(iter(self._left))]  # its lease ends by itself
+        self._left[lock] = word, time.monotonic() + LEASE
+
+    def _returned(self) -> None:
+        now = time.monotonic()
+        left, self._left = self._left, {}
+        for lock, (word, until) in left.items():
+            if until > now:
+                self._run(partial(self._settle, lock, word, b"", 0.0))
 
     def _run(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         task = asyncio.get_running_loop().create_task(work())

@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from gateway_runtime.asgi import Handler, Headers, Request, Response
 from gateway_runtime.cache.answers import (
@@ -29,9 +30,10 @@ from gateway_runtime.cache.entry import Entry
 from gateway_runtime.cache.flight import FAILURE_SECONDS, PASS_SECONDS, PASSED, Flight, Flights
 from gateway_runtime.cache.key import ALWAYS, Question, selected, variant
 from gateway_runtime.cache.policy import Policies, Policy, Way, collection_for, collection_of, policy_for, way_of
-from gateway_runtime.cache.rules import LIVE, Terms, Use, initial_age, serves_errors, terms_of, use_of
+from gateway_runtime.cache.rules import Terms, Use, initial_age, serves_errors, terms_of, use_of
 from gateway_runtime.cache.store import Collection, Store
 from gateway_runtime.errors import Problem
+from gateway_runtime.media import is_stream
 
 WRITES = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 ROUNDS = 8
@@ -45,8 +47,11 @@ _SHORT = 512
 _NOTICED = frozenset(
     (
         *(b"range", b"if-range", b"if-match", b"if-unmodified-since", b"transfer-encoding", b"content-length"),
-        *(b"authorization", b"cookie", b"cache-control", b"pragma", *ALWAYS),
+        *(b"authorization", b"cookie", b"cache-control", b"pragma", b"connection", *ALWAYS),
     )
+)
+_ONE_HOP = frozenset(
+    (b"", b"close", b"keep-alive", b"te", b"upgrade", b"http2-settings", b"proxy-connection", b"trailer")
 )
 
 
@@ -136,13 +141,16 @@ class Cache:
                 continue
             if name in ALWAYS:
                 told.append((name, value))
-                if LIVE in value:
+                if is_stream(value):
                     return None  # a live stream: nobody's answer but this one's
             elif name in (b"authorization", b"cookie"):
                 if identity is None:
                     return None  # credentials that nobody checked: whose answer it would be is not known
             elif name in (b"cache-control", b"pragma"):
                 asked = directives(request.headers)
+            elif name == b"connection":
+                if _hides(value):
+                    return None  # the upstream is not told of fields that its answer is looked up by
             elif name != b"content-length" or value != b"0":
                 return None  # conditions on parts, or a body
         if asked.has("no-store") or asked.broken:
@@ -239,7 +247,8 @@ class Cache:
             fetched = await self._fetched(request, search, flight)
         except Problem as problem:
             if problem.status >= 500:
-                fetched.outcome = problem
+                if not problem.callers:  # else somebody whose time is not over fetches anew
+                    fetched.outcome = problem
                 if (instead := self._instead(request, search)) is not None:
                     return instead
             raise
@@ -277,12 +286,16 @@ class Cache:
             if not same_answer(search.entry, response.headers):
                 search.entry = None
                 return await self._ask(request, search, flight)
-            response = Response(search.entry.status, freshened(search.entry, response.headers), search.entry.body)
+            confirmed, response = response, Response(search.entry.status, (), search.entry.body)
+            response.headers, response.dated = list(freshened(search.entry, confirmed.headers)), confirmed.dated
             how = "hit"
+        elif response.status == 304:
+            raise Problem("BAD_GATEWAY", reason="304 to a question without a condition")
         else:
             how = "miss"
+        dated = response.headers if response.dated is None else [*response.headers, (b"date", response.dated)]
         terms = terms_of(
-            response.status, response.headers, authorised=request.identity is not None, policy=search.policy,
+            response.status, dated, authorised=request.identity is not None, policy=search.policy,
             longest=self._limits.longest, now=now,
         )  # fmt: skip
         if terms is None or not await collected(response, self._store.entry_limit):
@@ -291,13 +304,14 @@ class Cache:
                 self._flights.remember_pass(search.primary)
             passing = FAILURE_SECONDS if refused else PASS_SECONDS
             return Fetched(self._told(request, conditional(request, response), how), PASSED, passing=passing)
-        made = now - initial_age(response.headers, waited=now - started, now=now)
-        entry = await self._kept(request, search, flight, response, terms, made)
-        return Fetched(self._told(request, given(entry, request, entry.age(now)), how, guard=False), settled=True)
+        made = now - initial_age(dated, waited=now - started, now=now)
+        entry, settled = await self._kept(request, search, flight, response, terms, made)
+        return Fetched(self._told(request, given(entry, request, entry.age(now)), how, guard=False), settled=settled)
 
     async def _kept(
         self, request: Request, search: Search, flight: Flight, response: Response, terms: Terms, made: float
-    ) -> Entry:
+    ) -> tuple[Entry, bool]:
+        """What was stored, and whether the lock is gone with it."""
         names = vary(response.headers) or ()
         if response.header(b"content-encoding") and b"accept-encoding" not in names:
             names = (*names, b"accept-encoding")  # a coded body is one for those who asked for that coding
@@ -320,9 +334,9 @@ class Cache:
         if names:
             index = replace(entry, status=0, fields=(), body=b"")
             entries = [(search.primary, index), (variant(search.primary, request.headers, names), entry)]
-        await self._store.keep(flight.lock, flight.word, entries, seconds, search.collection)
+        settled = await self._store.keep(flight.lock, flight.word, entries, seconds, search.collection)
         self._counts.stored.add()
-        return entry
+        return entry, settled
 
     def _instead(self, request: Request, search: Search) -> Response | None:
         """The stored answer in place of a failure, when its terms allow that."""
@@ -371,3 +385,9 @@ class Cache:
         paths = {collection_for(policy, path, way.base), collection_of(path, way.base)}
         await self._store.invalidate(*(Collection(tenant, each) for each in paths))
         self._counts.invalidated.add()
+
+
+@lru_cache(maxsize=64)
+def _hides(connection: bytes) -> bool:
+    """Whether a Connection field names more than what is for one hop by nature: fields that end at the gateway then."""
+    return not _ONE_HOP.issuperset(token.strip().lower() for token in connection.split(b","))

@@ -8,11 +8,11 @@ from enum import Enum
 from gateway_runtime.asgi import Headers
 from gateway_runtime.cache.directives import FOREVER, Directives, date, directives, vary
 from gateway_runtime.cache.policy import Policy
+from gateway_runtime.media import is_stream
 
 STORABLE = frozenset((200, 301, 308))
 """Statuses that are stored. 404 and 410 would be allowed; but here a contact that is not there yet is about to be made,
 and the answer about its absence serves nobody. Errors and parts never."""
-LIVE = b"text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def terms_of(
     said = directives(headers)
     if status not in STORABLE or said.has("no-store") or said.has("private") or said.has("no-cache") or said.broken:
         return None
-    if any(name == b"set-cookie" or (name == b"content-type" and LIVE in value.lower()) for name, value in headers):
+    if any(name == b"set-cookie" or (name == b"content-type" and is_stream(value)) for name, value in headers):
         return None
     names = vary(headers)
     if names is None or len(names) > 16:

@@ -146,21 +146,24 @@ class Store:
         return entry if entry is not None and entry.generations == generations else None
 
     async def keep(self, lock: bytes, word: bytes, entries: Sequence[tuple[bytes, Entry]], seconds: float,
-                   collection: Collection) -> None:  # fmt: skip
-        """Stores entries in both tiers, in Redis only if the lock is still ours and no write came in between."""
+                   collection: Collection) -> bool:  # fmt: skip
+        """Stores entries in both tiers, in Redis only if the lock is still ours and no write came in between. False when Redis
+        did not hear of it: a lock, if there was one, is still there.
+        """
         known = self._known.get(collection)
         for key, entry in entries:
             if known is None or known.generations == entry.generations:
                 self.memory.put(key, entry)
         if not word:
-            return
+            return True
         values = [encode(key, entry) for key, entry in entries]
         names = [lock, *self.generation_names(collection), *(self.name(b"e", key) for key, _ in entries)]
         arguments: list[bytes | str | int] = [word, entries[0][1].generations, max(1, int(seconds * 1000)), *values]
         try:
             await self.shared.run(STORE, names, arguments)
         except SharedUnavailable:
-            return
+            return False
+        return True
 
     async def invalidate(self, *collections: Collection) -> None:
         """No instance gives out what was stored of these before now (see the module for the bounds).

@@ -45,8 +45,8 @@ class Compression:
 class Compress:
     """Codes an answer with the coding the client likes best; says so, and says that it depends on Accept-Encoding.
 
-    Never: what has a coding already, `no-transform`, server-sent events, parts (206), media types that do not get
-    smaller, fewer than `min_bytes` bytes (unless the client refuses them uncoded). A body that is still arriving is
+    Never: what has a coding already, `no-transform` (said by either side), server-sent events, parts (206), media types that
+    do not get smaller, fewer than `min_bytes` bytes (unless the client refuses them uncoded). A body that is still arriving is
     coded piece by piece, each piece complete in itself, so nothing waits here for what comes later. An ETag becomes weak:
     the bytes are others (RFC 9110 8.8.1). A HEAD gets the fields its GET would get.
     """
@@ -67,7 +67,7 @@ class Compress:
         if not forced and isinstance(body, bytes) and len(body) < self._how.min_bytes and request.method != "HEAD":
             return response
         fields, _ = by_name(response.headers)
-        if not codable(fields):
+        if not codable(fields) or b"no-transform" in (request.joined(b"cache-control") or b"").lower():
             return response
         size = _size(fields, response)
         if size is not None and size < self._how.min_bytes and not forced:

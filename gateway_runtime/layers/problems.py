@@ -1,4 +1,5 @@
-"""Turns exceptions into the standard error answer. A fault is logged with its stack; a refusal is in the access line."""
+"""Turns exceptions into the standard error answer. A refusal is in the access line; a fault has a line of its own, and what
+nobody foresaw has its stack in it."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway_runtime.asgi import JSON, Handler, Request, Response
-from gateway_runtime.errors import ClientGone, Problem, Shed, forget, short_stack, stack_of
+from gateway_runtime.errors import ClientGone, Problem, forget, short_stack, stack_of
 from gateway_runtime.logs import Log
 
 
@@ -40,20 +41,29 @@ class Problems:
 
     def record(self, error: Exception, request: Request, known: Problem | None = None) -> None:
         """A refusal (4xx) goes into the request's access line. Anything else is ours or an upstream's fault: a line of its
-        own at ERROR, with details and stack; without the stack when it was shed, which is a decision and no accident.
+        own at ERROR, with details.
+
+        The stack is for what nobody foresaw. A Problem was raised on purpose, by a line that gave its reason, and there is
+        one for every request while an upstream is down: its stack would be kilobytes of what the reason says in a word.
         """
         if known is not None and known.status < 500:
             request.problem = known
             return
-        stack: dict[str, Any] = {} if isinstance(error, Shed) else {"stack_trace": short_stack(error)}
+        details: dict[str, Any] = {}
+        stack: dict[str, Any] = {}
+        if isinstance(error, Problem):
+            details = error.details
+        else:
+            stack["stack_trace"] = short_stack(error)
+        said = ": ".join(str(details[key]) for key in ("upstream", "reason") if key in details)
         self._log.write(
             "error",
-            f"{known.code if known else 'ANSWER_CUT_SHORT'}: {error}",
+            f"{known.code if known else 'ANSWER_CUT_SHORT'}: {said or error}",
             trace=request.trace,
             requestId=request.id,
             requestMethod=request.method,
             path=request.raw_path.decode("latin-1"),
-            details=getattr(error, "details", {}),
+            details=details,
             **stack,
         )
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
 
 from gateway_runtime.app import Role
-from gateway_runtime.asgi import JSON, Handler, Request, Response
+from gateway_runtime.asgi import Handler, Request, Response
 from gateway_runtime.metrics import CONTENT_TYPE, Labels, Metrics
 from gateway_runtime.operator import Operator
+from gateway_runtime.roles.description import description
 from gateway_runtime.roles.diagnostics import PREFIX
 from gateway_runtime.roles.health import NO_STORE, Deep, Part, live
 from gateway_runtime.routes import ANY, READ, Route
@@ -64,6 +64,7 @@ def gateway(
             return forward(row)
         return Announce(forward(row), stream.publish, base=row.pattern.removesuffix("/*"))
 
+    rows, late = settings.routes.rows, LATE if settings.diagnostics == "on" else ()
     # Public: a page cannot put a token into a WebSocket's handshake; it comes in the first message.
     streams = [Route(("GET", "POST"), path, stream, public=True) for path in PATHS] if stream is not None else []
     return Role(
@@ -72,9 +73,9 @@ def gateway(
             Route(READ, "/health", live, public=True),
             Route(READ, "/health/deep", Deep(upstreams, deadlines, operator, parts or {}), public=True),
             Route(READ, "/metrics", numbers(metrics, operator), public=True),  # it asks for the operator's own token
-            Route(READ, "/openapi.json", description(), public=True),
-            *(Route(ANY, row.pattern, served(row)) for row in settings.routes.rows),
-            *(Route(ANY, row.pattern, forward(row), public=True) for row in LATE if settings.diagnostics == "on"),
+            Route(READ, "/openapi.json", description(rows, late, stream=stream is not None), public=True),
+            *(Route(ANY, row.pattern, served(row)) for row in rows),
+            *(Route(ANY, row.pattern, forward(row), public=True) for row in late),
         ),
         stop=stop,
     )
@@ -125,18 +126,6 @@ def numbers(metrics: Metrics, operator: Operator) -> Handler:
     async def handler(request: Request) -> Response:
         operator.require(request)
         return Response(200, [(b"content-type", CONTENT_TYPE), NO_STORE], metrics.text().encode())
-
-    return handler
-
-
-def description() -> Handler:
-    """GET /openapi.json, as it stands beside the code; read when it is first asked for."""
-    read: list[bytes] = []
-
-    async def handler(request: Request) -> Response:
-        if not read:
-            read.append(files("gateway_runtime").joinpath("openapi.json").read_bytes())
-        return Response(200, [(b"content-type", JSON), (b"cache-control", b"public, max-age=300")], read[0])
 
     return handler
 

@@ -33,7 +33,7 @@ async def live(request: Request) -> Response:
 class Deep:
     """Every upstream's /health, asked at once within DEEP_SECONDS; 200 even when degraded.
 
-    Everybody sees names, states and the stated deadlines; counts only whom `operator` lets see them; nobody an address.
+    Everybody sees names, states and the stated deadlines; counts only the operator; nobody an address.
     `parts` is read at each request: name -> what that part says.
     """
 
@@ -56,7 +56,7 @@ class Deep:
         parts = {name: dict(part()) for name, part in self._parts.items()}
         degraded = any(state not in ("healthy", "not configured") for state in states.values())
         degraded = degraded or any(part.get("status") == "degraded" for part in parts.values())
-        details = self._operator.sees_details(request)
+        details = self._operator.is_here(request)
         body = {
             "status": "degraded" if degraded else "healthy",
             "deadlines": self._deadlines,

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Literal
 
 from gateway_runtime.errors import Problem
+from gateway_runtime.media import is_stream
 from gateway_runtime.setting_types import UpstreamUrl
 from gateway_runtime.upstream.connection import Connection, Stale, Unanswered
 from gateway_runtime.upstream.deadlines import Deadline
@@ -20,8 +21,7 @@ FRESH_SECONDS = 2.0
 NEW = -1.0
 """No kept connection is this fresh: a new one is made."""
 STREAM_IDLE_SECONDS = 60.0
-STREAMS = (b"text/event-stream", b"application/x-ndjson")
-"""Media types that have no end by design: after the head, the deadline counts from piece to piece."""
+"""Of a stream (`media`): after the head, the deadline counts from piece to piece."""
 
 NO_DEADLINE = Deadline(math.inf, math.inf)
 
@@ -34,6 +34,7 @@ class Expired(Problem):
     def __init__(self, blame: Literal["upstream", "caller"], reason: str, *, code: str = "GATEWAY_TIMEOUT") -> None:
         super().__init__(code, reason=reason)
         self.blame = blame
+        self.callers = blame == "caller"
 
 
 class Ask:
@@ -82,8 +83,7 @@ class Answer:
     @property
     def is_stream(self) -> bool:
         """Whether its media type says that it has no end by design."""
-        kind = next((value for name, value in self.headers if name == b"content-type"), b"")
-        return kind.startswith(STREAMS)
+        return any(name == b"content-type" and is_stream(value) for name, value in self.headers)
 
     async def read(self) -> bytes:
         """The whole body."""

@@ -47,6 +47,13 @@ it took the caller for, and which software it is. Of `X-RateLimit-*` there can b
 the upstream. Alt-Svc would send the caller past us."""
 
 _PLAIN = re.compile(rb"[a-z0-9-]+")
+FOR_ALL = frozenset(
+    (b"age", b"cache-control", b"content-encoding", b"content-range", b"content-type", b"etag", b"expires", b"last-modified",
+     b"pragma", b"set-cookie", b"vary", b"www-authenticate")
+)  # fmt: skip
+"""Fields of an answer that no Connection field can take away (RFC 9110 7.6.1: they are for all recipients). Without them what
+may not be stored would look as if it might, and one answer of many like the only one."""
+
 NAME = b"1.1 gateway"
 WATCH_AFTER = 0.05
 """Seconds until the gateway starts listening for a client that leaves: most answers are there before."""
@@ -124,23 +131,29 @@ class Forward:
         if answer.status >= 500:
             retry = [field for field in answer.headers if field[0] == b"retry-after"]
             code = _CODE.get(answer.status, "BAD_GATEWAY")
-            raise Problem(code, headers=retry, upstream=self._name, answered=answer.status)
-        headers = [*self._answer_fields(answer.headers), (b"via", NAME)]
+            raise Problem(code, headers=retry, upstream=self._name, reason=f"answered {answer.status}")
+        response = Response(answer.status)
+        self._pass_on(answer.headers, response)
+        response.headers.append((b"via", NAME))
         if answer.whole and method != "HEAD":
-            return Response(answer.status, headers, answer.take())
-        # Kept as it came: of a body that is still arriving, or of the one a HEAD did not ask for.
-        headers += [field for field in answer.headers if field[0] == b"content-length" and answer.status != 304]
-        return Response(answer.status, headers, answer.stream())
+            response.body = answer.take()
+        else:
+            # Kept as it came: of a body that is still arriving, or of the one a HEAD did not ask for.
+            response.headers += [
+                item for item in answer.headers if item[0] == b"content-length" and answer.status != 304
+            ]
+            response.body = answer.stream()
+        return response
 
-    def _answer_fields(self, headers: Headers) -> list[tuple[bytes, bytes]]:
-        listed = _listed(headers)
-        kept = []
+    def _pass_on(self, headers: Headers, response: Response) -> None:
+        listed, kept = _listed(headers) - FOR_ALL, response.headers
         for item in headers:
             name = item[0]
             if _ends_here(name) or name in listed:
-                continue
-            kept.append((name, self._outside(item[1])) if name == b"location" else item)
-        return kept
+                if name == b"date":
+                    response.dated = item[1]
+            else:
+                kept.append((name, self._outside(item[1])) if name == b"location" else item)
 
     def _outside(self, location: bytes) -> bytes:
         """A Location as the client has to write it: the upstream's own address never leaves."""

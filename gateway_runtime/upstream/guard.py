@@ -100,7 +100,7 @@ class Upstream:
         if not answer.whole and answer.is_stream and answer.status < 400:
             # It may last for hours, and has shown already that the upstream answers.
             self._tell(permit, "ok", Outcome.SUCCESS, self._slow(headed - answer.sent_at, deadline))
-            answer.ended = lambda _: self.bulkhead.leave()
+            answer.ended = self._stream_ended
         else:
             answer.ended = lambda connection: self._ended(permit, deadline, headed, connection)
         return answer
@@ -158,10 +158,21 @@ class Upstream:
         elif connection.whole:
             word, outcome = "ok", Outcome.SUCCESS
         elif connection.fault is not None:
+            self._sign(connection.fault)
             word, outcome = judge(connection.fault)
         else:
             word, outcome = "client_gone", Outcome.IGNORED
         self._tell(permit, word, outcome, self._slow(end - connection.sent_at, deadline))
+
+    def _stream_ended(self, connection: Connection) -> None:
+        self.bulkhead.leave()
+        if connection.fault is not None:
+            self._sign(connection.fault)
+
+    def _sign(self, fault: BaseException) -> None:
+        """Puts our name on a fault that comes up while the answer is on its way out, where nobody knows whose it is."""
+        if isinstance(fault, Problem) and fault.status >= 500:
+            fault.details.setdefault("upstream", self.name)
 
     def _slow(self, seconds: float, deadline: Deadline) -> bool:
         return deadline.allowed < math.inf and seconds >= deadline.allowed * self._slow_after

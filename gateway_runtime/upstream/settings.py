@@ -140,8 +140,8 @@ ROWS: tuple[Setting, ...] = (
         "UPSTREAM_STREAM_IDLE",
         number(0.05, 3600),
         "0.05..3600 s",
-        "For answers without an end (text/event-stream, application/x-ndjson): once the head is there, the longest silence, "
-        "in place of the deadline.",
+        "For answers without an end (text/event-stream, application/x-ndjson and its like): once the head is there, the longest "
+        "silence, in place of the deadline.",
     ),
     Setting(
         "UPSTREAM_CONNECT_TIMEOUT",

@@ -111,6 +111,24 @@ def test_a_plan_of_another_target_is_refused(place: Place) -> None:
     assert unchanged(place) == there
 
 
+def detailed(place: Place, step: str) -> tuple[int, str]:
+    """(exit code, state of the step) of a plan of one step."""
+    done = place.run("phase1", "plan", "--only", step, "--detailed-exitcode", "-o", "json")
+    return done.code, {one["step"]: one["state"] for one in done.data["steps"]}[step]
+
+
+def test_the_detailed_exit_code_tells_of_what_is_in_the_way_too(place: Place) -> None:
+    (place.root / "xgw.toml").write_text('[overrides."1.1"]\nmemory = "256Mi"\nexecution_environment = "gen2"\n')
+    assert detailed(place, "1.1") == (ExitCode.CHANGES, "blocked")
+    (place.root / "xgw.toml").unlink()
+    place.ok(*APPLY)
+    assert detailed(place, "1.7") == (ExitCode.OK, "holds")
+    place.ok("rollback", "gateway")
+    assert detailed(place, "1.7") == (ExitCode.CHANGES, "pinned")
+    place.ok("rollback", "gateway", "--release")
+    assert detailed(place, "1.7") == (ExitCode.CHANGES, "change")
+
+
 GARBAGE = {
     "text": "not a plan",
     "empty": "",

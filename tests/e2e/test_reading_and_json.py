@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,28 @@ def test_a_command_that_reads_changes_nothing_and_its_json_parses(used: Place, w
     assert document["xgw"] == __version__
     assert "data" in document
     assert (used.writes(), len(used.records()), used.state()) == (writes, records, state)
+
+
+LATER_WRONG = re.compile(r"\b\d+[smhd] ago\b|just now|yesterday")
+"""Times that are only true now."""
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_records_for_programs_are_whole_and_their_times_stay_true(used: Place, words: tuple[str, ...]) -> None:
+    header, *rows = csv.reader(io.StringIO(used.text(*words, "-o", "csv"), newline=""))
+    assert all(header), header
+    assert rows or words in (("contacts", "imports"), ("logs", "gateway"))
+    assert all(len(row) == len(header) and not {" ", "-", "'-"} & set(row) for row in rows), rows
+    for output in ("csv", "tsv", "jsonl", "json"):
+        assert not LATER_WRONG.search(text := used.text(*words, "-o", output)), text
+    for line in used.text(*words, "-o", "jsonl").splitlines():
+        assert isinstance(json.loads(line), dict)
+
+
+def test_commands_that_find_nothing_to_do_say_so_to_programs_too(used: Place) -> None:
+    assert used.look("rollback", "gateway", "--to", used.serving())["done"] is False
+    assert used.look("rollback", "gateway", "--release")["done"] is False
+    assert used.look("phase1", "apply", "--only", "1.7", "--resume")["steps"] == []
 
 
 def test_commands_that_write_answer_in_json_too(used: Place) -> None:

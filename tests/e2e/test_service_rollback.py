@@ -106,7 +106,7 @@ def test_rollback_never_goes_to_a_revision_that_only_was_a_candidate(place: Plac
 
 def test_a_run_is_put_back_by_its_number(place: Place, applied: tuple[str, str]) -> None:
     run = place.look("history")[0]["run"]
-    assert place.look("rollback", "--run", str(run), "--dry-run") == ["1.7"]
+    assert place.look("rollback", "--run", str(run), "--dry-run") == {"run": run, "steps": ["1.7"], "done": False}
     assert place.step("1.7") == "validated"
     done = place.json("rollback", "--run", str(run))
     assert [(step["step"], step["reason"]) for step in done["steps"]] == [("1.7", "put back")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,6 +87,15 @@ def target_on(address: str, home: Path, *, writable: bool = True) -> Target:
     return connect(settings, project="xgw-local", label="test", endpoint=address, writable=writable)
 
 
+_LOOKED_INTO: list[Ledger] = []
+
+
+def close_ledgers() -> None:
+    """At the end of a test: every ledger that an Engine gave it."""
+    while _LOOKED_INTO:
+        _LOOKED_INTO.pop().close()
+
+
 @dataclass
 class Engine:
     """A target, its ledger, and the verbs as the commands call them."""
@@ -96,22 +105,29 @@ class Engine:
     phase: Phase = field(default_factory=two_steps)
 
     def ledger(self) -> Ledger:
-        return Ledger(self.home / "ledger.db")
+        """For a look of the test's own; `close_ledgers` closes it. The verbs close theirs, as a command does."""
+        _LOOKED_INTO.append(Ledger(self.home / "ledger.db"))
+        return _LOOKED_INTO[-1]
 
-    def bench(self) -> runner.Bench:
-        return runner.Bench(self.target, self.ledger(), Seen())
+    def bench(self, ledger: Ledger | None = None) -> runner.Bench:
+        return runner.Bench(self.target, ledger or self.ledger(), Seen())
 
     def plan(self, **wishes) -> PhasePlan:
-        return plan(self.target, self.ledger(), self.phase, **wishes)
+        with closing(Ledger(self.home / "ledger.db")) as ledger:
+            return plan(self.target, ledger, self.phase, **wishes)
 
     def apply(self, **wishes) -> runner.Run:
-        return runner.apply(self.bench(), self.plan(**wishes), command="apply", force=wishes.get("force", False))
+        planned = self.plan(**wishes)
+        with closing(Ledger(self.home / "ledger.db")) as ledger:
+            return runner.apply(self.bench(ledger), planned, command="apply", force=wishes.get("force", False))
 
     def revert(self, *, force: bool = False) -> runner.Run:
-        return runner.revert(self.bench(), self.phase.steps, command="rollback", force=force)
+        with closing(Ledger(self.home / "ledger.db")) as ledger:
+            return runner.revert(self.bench(ledger), self.phase.steps, command="rollback", force=force)
 
     def states(self) -> dict[str, str]:
-        return {step: attempt.state for step, attempt in self.ledger().latest(self.target.id).items()}
+        with closing(Ledger(self.home / "ledger.db")) as ledger:
+            return {step: attempt.state for step, attempt in ledger.latest(self.target.id).items()}
 
     def fields(self) -> dict[str, dict[str, str]]:
         return {role: dict(self.target.service(role).fields) for role in NAMES}

@@ -146,16 +146,16 @@ def _join(data: bytes) -> bytes:
 
 
 @contextmanager
-def running(folder: Path, *, wait: bool = True, auth: bool = True, **env: str) -> Iterator[Running]:
+def running(folder: Path, *words: str, wait: bool = True, auth: bool = True, **env: str) -> Iterator[Running]:
     """A gateway_runtime process with this environment, which believes the tests' issuer; killed at the end, whatever
-    happens. `auth=False` leaves authentication unconfigured.
+    happens. `auth=False` leaves authentication unconfigured; `words` are what Python is started with instead.
     """
     port = int(env.get("PORT", 0)) or free_port()
     out = folder / f"out-{port}-{time.monotonic_ns()}.log"
     base = {name: os.environ[name] for name in KEPT if name in os.environ} | (tokens.settings() if auth else {})
     with out.open("wb") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway_runtime"],
+            [sys.executable, *(words or ("-m", "gateway_runtime"))],
             env={**base, "PORT": str(port), **env},
             stdout=sink,
             stderr=subprocess.STDOUT,

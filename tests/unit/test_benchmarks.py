@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gateway import closed_loop, data, report
+from benchmarks.gateway import closed_loop, data, report, slow_clients
 from benchmarks.gateway.cases import CASES, Case, by_name, request
 from benchmarks.gateway.measure import Pace
 from benchmarks.gateway.table import (
@@ -155,3 +155,10 @@ def test_both_generators_send_the_same_fields() -> None:
         assert f'wrk.headers["{name}"] = "{value}"' in lua
     assert sent.endswith('\r\nContent-Length: 9\r\n\r\n{"a":"b"}')
     assert r'wrk.body = "{\"a\":\"b\"}"' in lua
+
+
+def test_slow_clients_fail_when_one_is_not_cut_or_the_others_are_slow() -> None:
+    cut, quick = {"silent": [10.8, 10.9]}, [1.0] * 100
+    assert slow_clients.faults(cut, quick, 2) == []
+    assert slow_clients.faults(cut, quick, 3) == ["silent: 1 were not cut"]
+    assert slow_clients.faults(cut, [1.0] * 90 + [100.0] * 10, 2) == ["normal client: p95 100.0 ms, 100 at most"]

@@ -15,8 +15,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ANYBODY = ("xgw.errors", "xgw.resources", "xgw.faults", "xgw.plan.model")
-"""Nouns and faults: they import nothing that does anything."""
+ANYBODY = ("xgw.errors", "xgw.resources", "xgw.faults", "xgw.words", "xgw.plan.model")
+"""Nouns, faults and words: they import nothing that does anything."""
 
 CLI = (
     *("xgw.runner", "xgw.planning", "xgw.rollback", "xgw.ledger", "xgw.lock", "xgw.plan", "xgw.target"),
@@ -57,6 +57,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "xgw.errors": (),
     "xgw.resources": (),
     "xgw.faults": (),
+    "xgw.words": (),
     "gateway_runtime": (),
 }
 

@@ -59,13 +59,13 @@ def role_of(settings: Settings, name: str) -> str:
         return name
     if name in by_name:
         return by_name[name]
-    import difflib
+    from xgw.words import nearest
 
-    near = difflib.get_close_matches(name, [*settings.services, *by_name], 1)
+    near = nearest(name, [*settings.services, *by_name])
     raise NotFound(
         f"there is no service {name!r}",
         cause=f"services: {', '.join(f'{role} ({service})' for role, service in settings.services.items())}",
-        fix=f"did you mean {near[0]}?" if near else "name one of them; xgw.toml may name others",
+        fix=f"did you mean {near}?" if near else "name one of them; xgw.toml may name others",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from xgw.cli.options import Invocation, leaf
+from xgw.cli.options import Invocation, leaf, require_text
 from xgw.cli.streams import write_out
 
 SHELLS = ("bash", "zsh", "fish")
@@ -23,6 +23,7 @@ def completion(invocation: Invocation, shell: str) -> None:
     """Print the completion script for a shell."""
     from click.shell_completion import get_completion_class
 
+    require_text(invocation, "a script for a shell")
     from xgw.cli.main import COMPLETE_VARIABLE, build_root
 
     kind = get_completion_class(shell)

@@ -43,9 +43,11 @@ def show_config(invocation: Invocation, origin: bool) -> None:
             for name, value in fields.items():
                 values[_override_key(step, role, name)] = value
     data = {key: {"value": value, "origin": settings.origins.get(key, "")} for key, value in values.items()}
-    columns = ("setting", "value", "origin") if origin else ("setting", "value")
-    rows = [(key, _shown(key, value), data[key]["origin"])[: len(columns)] for key, value in values.items()]
-    show(invocation, Report("config", columns, rows, data=data))
+    columns = ("setting", "value", "origin")
+    rows = [(key, _shown(key, value), data[key]["origin"]) for key, value in values.items()]
+    flat = Report("config", columns, [(key, value, data[key]["origin"]) for key, value in values.items()])
+    wide = len(columns) if origin else 2
+    show(invocation, Report("config", columns[:wide], [row[:wide] for row in rows], data=data, flat=flat))
 
 
 def _override_key(step: str, role: str, name: str) -> str:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from xgw.cli.group import lazy_group
-from xgw.cli.options import Invocation, talk_at_once
+from xgw.cli.options import Invocation
 from xgw.errors import UsageFault, XgwError
-from xgw.report import safe
 
 if TYPE_CHECKING:
     from gateway_runtime.contacts.store import ContactStore
@@ -121,25 +119,3 @@ async def store_at(place: Place) -> AsyncIterator[ContactStore]:
         yield store
     finally:
         await store.close()
-
-
-@contextmanager
-def stoppable(invocation: Invocation, words: str, again: str = "") -> Iterator[Callable[[], bool]]:
-    """Ctrl-C (and SIGTERM, as Cloud Run sends it) asks to stop at the next batch; the second one says `again` and ends
-    at once."""
-    asked: list[int] = []
-
-    def on_signal(*_: Any) -> None:
-        if asked:
-            if again:
-                talk_at_once(invocation, f"\nto go on: {safe(again)}")
-            raise KeyboardInterrupt
-        asked.append(1)
-        talk_at_once(invocation, f"\n{safe(words)}; Ctrl-C again stops at once")
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

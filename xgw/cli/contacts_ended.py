@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from xgw.cli.contacts_again import to_go_on
 from xgw.errors import XgwError
+from xgw.words import counted
 
 if TYPE_CHECKING:
     from gateway_runtime.contacts.store import StoreFault
@@ -67,6 +68,6 @@ def _left(planned: Planned, journal: Journal, last: Any) -> str:
     settled = journal.counts().read
     rest = planned.source.size - (last.byte if last else 0)
     if journal.run.shards > 1 or rest > 1 << 28:
-        return f"{settled:,} rows are settled, about {rest:,} bytes are left"
+        return f"{counted(settled, 'row is', 'rows are')} settled, about {rest:,} bytes are left"
     left = (last.row if last else 0) + unread(planned.source, planned.sheet, size=2000, after=last) - settled
-    return f"{settled:,} rows are settled, {left:,} are left"
+    return f"{counted(settled, 'row is', 'rows are')} settled, {counted(left, 'is', 'are')} left"

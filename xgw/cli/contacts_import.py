@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgw.cli.contacts import Place, arm_faults, place_of, stoppable, store_at, store_option, tenant_of, tenant_option
+from xgw.cli.contacts import Place, arm_faults, place_of, store_at, store_option, tenant_of, tenant_option
 from xgw.cli.contacts_again import for_rejects, to_go_on
 from xgw.cli.contacts_ended import fault_told
-from xgw.cli.contacts_plan import Asked, Planned, check_rejects, plan, save_mapping
+from xgw.cli.contacts_plan import Asked, Planned, check_rejects, check_wishes, plan, save_mapping
 from xgw.cli.options import Invocation, confirm, leaf, rows_counter, show, talk
-from xgw.errors import Conflict, ExitCode, XgwError
+from xgw.cli.stopping import Stop, stoppable
+from xgw.errors import Conflict, ExitCode, UsageFault, XgwError
 from xgw.report import safe
+from xgw.words import counted
 
 if TYPE_CHECKING:
     from xgw.importer.entries import Counts, Refused
@@ -40,7 +42,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("file", metavar="FILE|-")
 @click.option("--map", multiple=True, metavar="FIELD=COLUMN", help="Which column is a field; FIELD= for none.")
 @click.option("--mapping", type=_FILE, metavar="FILE", help="A mapping that was saved.")
-@click.option("--save-mapping", type=_FILE, metavar="FILE", help="Save the mapping in force.")
+@click.option("--save-mapping", type=_FILE, metavar="FILE", help="Save the mapping in force, with --dry-run too.")
 @click.option(
     "--unmapped",
     type=click.Choice(["drop", "custom"]),
@@ -51,7 +53,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--delimiter", default="", metavar="SIGN", help="When the header does not tell.")
 @click.option("--key", default="email", metavar="COLUMN", help="What tells contacts apart, if not the e-mail.")
 @tenant_option
-@click.option("--dry-run", is_flag=True, help="Read, check and compare everything; write nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Read, check and compare everything; write no contact, and no file but those you name.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the unfinished import of this file.")
 @click.option("--restart", is_flag=True, help="Leave it, and begin anew.")
 @click.option(
@@ -75,7 +81,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     metavar="P",
     help="Stop when more than this share of rows is rejected, as in 0.05.",
 )
-@click.option("--rejects", type=_FILE, metavar="FILE", help="Where rejected rows go (NAME.rejects.csv).")
+@click.option(
+    "--rejects",
+    type=_FILE,
+    metavar="FILE",
+    help="Where rejected rows go (NAME.rejects.csv); with --dry-run only if named.",
+)
 @store_option
 @click.option("--shard", default="", metavar="I/N", help="Only the I-th of N parts; a Cloud Run job says it by itself.")
 @click.option(
@@ -95,11 +106,13 @@ def import_(invocation: Invocation, **options: Any) -> int:
     asked = Asked(**{**options, "unmapped": options["unmapped"] or ""})
     tenant, place = tenant_of(asked.tenant), place_of(invocation, asked.store)
     arm_faults(place)
+    check_wishes(asked)
     check_rejects(asked, invocation.settings.home)
     with open_source(asked.file, spool=folder(invocation.settings.home)) as source:
         planned = plan(asked, tenant, place, source)
         if asked.save_mapping:
             save_mapping(asked.save_mapping, planned.made)
+            talk(invocation, f"the mapping is saved in {safe(str(asked.save_mapping))}")
         if asked.dry_run:
             return _rehearsed(invocation, planned)
         return _imported(invocation, planned)
@@ -110,14 +123,15 @@ def import_(invocation: Invocation, **options: Any) -> int:
 
 def _imported(invocation: Invocation, planned: Planned) -> int:
     from xgw import lock
-    from xgw.cli.contacts_screens import import_report, introduction
+    from xgw.cli.contacts_screens import import_report, introduction, next_steps
 
     home = invocation.settings.home
     if planned.place.careful:  # before there is a journal: a no leaves nothing behind
         talk(invocation, introduction(planned, "not begun", invocation.err.width))
         confirm(invocation, planned.place.careful)
     journal, resumed = _journal(home, invocation, planned)
-    with closing(journal):
+    stopping = stoppable(invocation, "finishing the batches on their way", to_go_on(planned))
+    with stopping as stop, closing(journal):
         run = journal.run
         told = f"import {run.id}" if planned.place.careful else introduction(planned, run.id, invocation.err.width)
         talk(invocation, told)
@@ -125,14 +139,16 @@ def _imported(invocation: Invocation, planned: Planned) -> int:
         if not before:
             counts = journal.counts()
             if resumed:
-                talk(invocation, f"going on with import {run.id}: {counts.read:,} rows are settled")
+                talk(invocation, f"going on with import {run.id}: {counted(counts.read, 'row is', 'rows are')} settled")
             with lock.held(home, f"contacts import {run.id}", f"contacts import {run.id}") as stale:
                 if stale:
                     talk(invocation, safe(f"took over import {run.id} from {stale.who} (pid {stale.pid} is gone)"))
-                _carry_out(invocation, planned, journal, resumed)
+                _carry_out(invocation, planned, journal, resumed, stop)
+        stop.over("all rows are in; what became of them follows")
         rejects, rejected = _write_rejects(invocation, planned, journal)
-        again = for_rejects(planned, rejects)
-        show(invocation, import_report(journal, rejects if rejected else None, again=again, before=before))
+        show(invocation, import_report(journal, rejects if rejected else None, before=before))
+        for line in next_steps(journal, rejected, for_rejects(planned, rejects)):
+            talk(invocation, line)
     return ExitCode.REJECTS if rejected else ExitCode.OK
 
 
@@ -151,7 +167,8 @@ def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Jour
     if found and not resume and found.run.sha256 == wished.sha256:
         with closing(found):
             raise Conflict(
-                f"import {found.run.id} of this file is not finished: {found.counts().read:,} rows are settled",
+                f"import {found.run.id} of this file is not finished: "
+                f"{counted(found.counts().read, 'row is', 'rows are')} settled",
                 cause=found.state.note or "it was broken off, or is still at work",
                 fix="add --resume to go on with it, or --restart to begin anew",
             )
@@ -169,15 +186,16 @@ def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Jour
             talk(invocation, f"import {done.run.id} of this file is finished; there is nothing to go on with")
             return done, True
         done.close()
-    if asked.resume:
-        talk(
-            invocation,
-            "no import of this file with these options is unfinished here: nothing to go on with, it begins anew",
+    if asked.resume and not os.environ.get("CLOUD_RUN_EXECUTION"):  # a job has one command for every try
+        raise UsageFault(
+            "there is nothing to resume",
+            cause="no import of this file with these options was begun here",
+            fix=f"begin it: {to_go_on(planned, how='')}",
         )
     return runs.begin(home, wished, os.environ), resume
 
 
-def _carry_out(invocation: Invocation, planned: Planned, journal: Journal, resumed: bool) -> None:
+def _carry_out(invocation: Invocation, planned: Planned, journal: Journal, resumed: bool, stop: Stop) -> None:
     import asyncio
 
     from gateway_runtime.contacts.store import StoreFault
@@ -186,11 +204,8 @@ def _carry_out(invocation: Invocation, planned: Planned, journal: Journal, resum
 
     feed = feed_of(journal, planned.source, planned.sheet, planned.validator(journal.run))
     try:
-        with (
-            _rare_collections(),
-            stoppable(invocation, "finishing the batches on their way", to_go_on(planned)) as stopping,
-        ):
-            asyncio.run(_bring_in(invocation, planned, journal, feed, resumed, stopping))
+        with _rare_collections():
+            asyncio.run(_bring_in(invocation, planned, journal, feed, resumed, stop))
     except (XgwError, StoreStopped, StoreFault) as fault:
         told = fault.fault if isinstance(fault, StoreStopped) else fault
         unsettled = told.unsettled if isinstance(told, TooManyRejects) else ()
@@ -219,7 +234,7 @@ async def _bring_in(
     journal: Journal,
     feed: Any,
     resumed: bool,
-    stopping: Callable[[], bool],
+    stop: Stop,
 ) -> Counts:
     from xgw.importer.importing import carry_out
 
@@ -239,7 +254,7 @@ async def _bring_in(
                 planned.pace,
                 limits=planned.limits,
                 resumed=resumed,
-                stopping=stopping,
+                stopping=stop,
                 tell=tell,
             )
 

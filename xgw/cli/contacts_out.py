@@ -15,6 +15,7 @@ from xgw.cli.options import Invocation, leaf, show, talk
 from xgw.cli.streams import write_out
 from xgw.errors import ExitCode, NotFound, UsageFault, XgwError
 from xgw.report import Report, safe
+from xgw.words import counted
 
 T = TypeVar("T")
 
@@ -57,7 +58,7 @@ def export(
     asked = place, whose, status, type_, format_
     count = _run(*asked, None) if to is None else _into(to, *asked)
     if count is not None:  # else whoever read it has left, and it is not known how many they had
-        talk(invocation, f"{count:,} contacts" + (f" in {safe(str(to))}" if to else ""))
+        talk(invocation, counted(count, "contact") + (f" in {safe(str(to))}" if to else ""))
     return ExitCode.OK
 
 

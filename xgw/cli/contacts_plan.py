@@ -203,6 +203,16 @@ def _ramp(told: str, place: Place) -> float:
     return rate
 
 
+def check_wishes(asked: Asked) -> None:
+    """That one wish does not rule out the other."""
+    if asked.resume and asked.restart:
+        raise UsageFault(
+            "--resume goes on with an import, and --restart leaves it",
+            cause="both were given",
+            fix="leave one of them out",
+        )
+
+
 def check_rejects(asked: Asked, home: Path) -> None:
     """That the file which --rejects names may be written. Where no file is named, one that is free will be found."""
     from xgw.importer.rejects_file import replaceable

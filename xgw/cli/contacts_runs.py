@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import click
 
-from xgw.cli.contacts import Place, arm_faults, place_of, stoppable, store_at
+from xgw.cli.contacts import Place, arm_faults, place_of, store_at
 from xgw.cli.options import Invocation, confirm, leaf, rows_counter, show, talk
+from xgw.cli.stopping import Stop, stoppable
 from xgw.errors import ExitCode
 from xgw.report import Report, safe
 
@@ -89,6 +90,7 @@ def undo(invocation: Invocation, run: str) -> int:
         if place.careful:
             confirm(invocation, place.careful)
         displaced = {loser for one in journals for loser in one.displaced()}
+        stop = stack.enter_context(stoppable(invocation, "finishing this batch", _again(journals[0])))
         for one in journals:
             if one.state.state == "undone":
                 continue
@@ -96,30 +98,32 @@ def undo(invocation: Invocation, run: str) -> int:
             with lock.held(home, name, f"undo of {name}") as stale:
                 if stale:
                     talk(invocation, safe(f"took over import {one.run.id} from {stale.who} (pid {stale.pid} is gone)"))
-                _take_back(invocation, one, place, displaced)
+                _take_back(invocation, one, place, displaced, stop)
+        stop.over("it is taken back; what became of the rows follows")
         show(invocation, _undo_report(journals))
     return ExitCode.OK
 
 
-def _take_back(invocation: Invocation, journal: Journal, place: Place, displaced: set[int]) -> None:
+def _again(journal: Journal) -> str:
+    return f"xgw contacts undo {journal.run.family}"
+
+
+def _take_back(invocation: Invocation, journal: Journal, place: Place, displaced: set[int], stop: Stop) -> None:
     import asyncio
 
     from gateway_runtime.contacts.store import StoreFault
     from xgw.importer.run import Interrupted, fault_of
 
-    again = f"xgw contacts undo {journal.run.family}"
+    again = _again(journal)
     try:
-        with stoppable(invocation, "finishing this batch", again) as stopping:
-            asyncio.run(_put_back(invocation, journal, place, displaced, stopping))
+        asyncio.run(_put_back(invocation, journal, place, displaced, stop))
     except StoreFault as fault:
         raise fault_of(fault, "part of the import is taken back", again) from None
     except Interrupted as fault:
         raise Interrupted(fault.message, cause="Ctrl-C, or SIGTERM", fix=again) from None
 
 
-async def _put_back(
-    invocation: Invocation, journal: Journal, place: Place, displaced: set[int], stopping: Callable[[], bool]
-) -> None:
+async def _put_back(invocation: Invocation, journal: Journal, place: Place, displaced: set[int], stop: Stop) -> None:
     from xgw.importer.run import Recorder
     from xgw.importer.undo import take_back
     from xgw.ledger import who
@@ -133,7 +137,7 @@ async def _put_back(
                 who=who(),
                 displaced=displaced,
                 tell=lambda done, all_, rows: counter.told(done / max(all_, 1), rows, f"batch {done:,}/{all_:,}"),
-                stopping=stopping,
+                stopping=stop,
             )
 
 
@@ -153,4 +157,5 @@ def _undo_report(journals: Sequence[Journal]) -> Report:
         "left_alone": number,
         "left": [{"row": row, "id": id, "why": why} for row, id, why in left],
     }
-    return Report("contacts-undo", ("row", "id", "why"), rows, head, foot, data)
+    flat = Report("contacts-undo", data=data)
+    return Report("contacts-undo", ("row", "id", "why"), rows, head, foot, data, flat=flat)

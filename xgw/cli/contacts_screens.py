@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xgw.report import Cell, Report, duration, relative, safe
+from xgw.report import Cell, Report, When, safe
 from xgw.widths import Whole, cut, flow, tail
+from xgw.words import duration
 
 if TYPE_CHECKING:
     from xgw.cli.contacts_plan import Planned
@@ -51,12 +52,10 @@ def import_report(
     rejects: Path | None,
     *,
     dry: bool = False,
-    again: str = "",
     before: bool = False,
 ) -> Report:
-    """The books of a run, and its rejects by reason. `again` is the command that imports them when they are mended; `before`
-    says that the run had ended before."""
-    run, counts, state = journal.run, journal.counts(), journal.state
+    """The books of a run, and its rejects by reason. `before` says that the run had ended before."""
+    counts, state = journal.counts(), journal.state
     told = journal.told()
     seconds = float(told.get("seconds", 0))
     reasons = journal.reasons()
@@ -67,10 +66,6 @@ def import_report(
     how = "dry run" if dry else f"{state.state} before" if before else state.state
     head = [f"-- {how} in {duration(seconds)} --", _books(counts, "would be:" if dry else "")]
     foot = [Whole(f"Rejects with reasons: {safe(str(rejects))}")] if rejects else []
-    if rejects and not dry:
-        foot.append(Whole(f"Next: mend them, then  {safe(again)}"))
-    if not dry and (counts.created or counts.updated):
-        foot.append(Whole(f"Undo: xgw contacts undo {run.family}"))
     data = {
         **described(journal, counts),
         "dry_run": dry,
@@ -89,8 +84,20 @@ def import_report(
     }
     if dry:
         data |= {"run": None, "family": None}
-    columns = ("reason", "rows", "first line", "example")
-    return Report("contacts-import", columns, rows, head, foot, data, dense=True, brief=("example",))
+    columns, flat = ("reason", "rows", "first line", "example"), Report("contacts-import", data=_flattened(data))
+    return Report("contacts-import", columns, rows, head, foot, data, dense=True, brief=("example",), flat=flat)
+
+
+def next_steps(journal: Journal, rejected: int, again: str) -> list[str]:
+    """What to type after an import. `again` imports its rejects when they are mended."""
+    counts = journal.counts()
+    found = [f"Next: mend them, then  {safe(again)}"] if rejected else []
+    return found + ([f"Undo: xgw contacts undo {journal.run.family}"] if counts.created or counts.updated else [])
+
+
+def _flattened(told: Mapping[str, Any]) -> dict[str, Any]:
+    """A run as one row: its books among the rest."""
+    return {**{name: value for name, value in told.items() if name != "books"}, **told["books"]}
 
 
 def described(journal: Journal, counts: Counts) -> dict[str, Any]:
@@ -157,12 +164,12 @@ def family_report(journals: Sequence[Journal], merged: Mapping[str, Any], *, par
         "reasons": [{"code": code, "rows": count, "first_line": line} for code, count, line in rows],
         "shards": [described(one, one.counts()) for one in journals],
     }
-    return Report("contacts-import-run", ("reason", "rows", "first line"), rows, head, data=data, dense=True)
+    columns, flat = ("reason", "rows", "first line"), Report("parts", data=[_flattened(one) for one in data["shards"]])
+    return Report("contacts-import-run", columns, rows, head, data=data, dense=True, flat=flat)
 
 
 def runs_report(groups: Sequence[tuple[Sequence[Any], Counts]]) -> Report:
     """Every import, the newest first: (journals as `described` tells them, merged counts)."""
-    now = datetime.now(UTC)
     rows, data = [], []
     for shards, counts in groups:
         one = shards[0]
@@ -170,7 +177,7 @@ def runs_report(groups: Sequence[tuple[Sequence[Any], Counts]]) -> Report:
         rows.append(
             (
                 one["family"],
-                relative(datetime.fromisoformat(one["at"]), now),
+                When(datetime.fromisoformat(one["at"])),
                 name,
                 one["tenant"],
                 counts.created,

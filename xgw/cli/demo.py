@@ -7,10 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 from xgw.cli.bench import opened
-from xgw.cli.options import Invocation, leaf, progress, show
+from xgw.cli.options import Invocation, leaf, progress, require_text, show
 from xgw.cli.streams import write_out
 from xgw.errors import ExitCode, UsageFault, XgwError
-from xgw.report import duration, paint
+from xgw.report import paint
+from xgw.words import duration
 
 if TYPE_CHECKING:
     from xgw.load.generator import LoadResult
@@ -28,6 +29,7 @@ def demo(invocation: Invocation) -> int:
     Real processes on loopback; nothing outside xgw's state directory is touched. Run it again whenever you like."""
     if invocation.settings.project:
         raise UsageFault("the demo runs on the local target only", cause="a project is set", fix="leave --project out")
+    require_text(invocation, "the demo")
     began = time.monotonic()
     _clean_stage(invocation)
     _scene(invocation, "What the deployment is like: the plan document's current state", "status", "-q")
@@ -143,5 +145,4 @@ def _require_caught(run: Run, load: LoadResult) -> None:
 
 
 def _say(invocation: Invocation, text: str, *, end: str = "\n") -> None:
-    if invocation.output == "table":
-        write_out(text + end)
+    write_out(text + end)

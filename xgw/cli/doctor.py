@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 
 from xgw.cli.options import Invocation, leaf, show
 from xgw.errors import ExitCode, XgwError
-from xgw.report import Cell, Report, Sign, Value, safe, size
+from xgw.report import Cell, Report, Sign, Value, safe
 from xgw.widths import Whole
+from xgw.words import size
 
 OLDEST_PYTHON = (3, 11)
 DISK_NEEDED = 512 << 20
@@ -198,12 +199,13 @@ def doctor(invocation: Invocation) -> ExitCode:
     """Check this machine and these settings. Changes nothing; ends with 1 when something fails."""
     checks = list(examine(invocation))
     failed = [check for check in checks if check.sign == "fail"]
-    rows: list[tuple[Value, ...]] = [(Cell(check.name, check.sign), check.found, check.fix) for check in checks]
-    columns: tuple[str, ...] = ("check", "found", "fix")
+    rows: list[tuple[Value, ...]] = [(Cell(check.name, check.sign), check.found) for check in checks]
+    columns: tuple[str, ...] = ("check", "found")
     fixes = [Whole(f"fix {check.name}:  {safe(check.fix)}") for check in failed]
     foot: list[str] = ["", *fixes] if failed else ["", "all is well"]
-    if invocation.output == "table":
-        columns, rows = columns[:2], [row[:2] for row in rows]
+    if invocation.output != "table":
+        columns, foot = ("check", "result", "found", "fix"), []
+        rows = [(check.name, check.sign, check.found, check.fix) for check in checks]
     data = [{"check": c.name, "result": c.sign, "found": c.found, "fix": c.fix} for c in checks]
-    show(invocation, Report("doctor", columns, rows, foot=foot if invocation.output == "table" else (), data=data))
+    show(invocation, Report("doctor", columns, rows, foot=foot, data=data))
     return ExitCode.FAILED if failed else ExitCode.OK

@@ -177,12 +177,11 @@ def lazy_group(name: str, table: Table, examples: Examples, text: str) -> LazyGr
 def no_such_command(path: str, name: str, known: Sequence[str], deeper: Sequence[str] = ()) -> UsageFault:
     """The fault for a name that is not a command, with the nearest that is: one of `deeper` that is called just so, then one
     of `known`, then another of `deeper`."""
-    import difflib
+    from xgw.words import nearest
 
     below = {words.rpartition(" ")[2]: words for words in reversed(deeper)}
-    near = [below[name]] if name in below else difflib.get_close_matches(name, known, 1, 0.5)
-    near = near or [below[word] for word in difflib.get_close_matches(name, below, 1, 0.7)]
-    fix = f"did you mean: {path} {near[0]}" if near else f"see what there is: {path} --help"
+    near = below.get(name) or nearest(name, known) or below.get(nearest(name, below), "")
+    fix = f"did you mean: {path} {near}" if near else f"see what there is: {path} --help"
     return UsageFault(f"there is no command {path} {name}", cause=f"{path} knows {', '.join(known)}", fix=fix)
 
 

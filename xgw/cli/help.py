@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from xgw.cli.group import LazyGroup, no_such_command, write_help
-from xgw.cli.options import Invocation, leaf, show
+from xgw.cli.options import Invocation, leaf, require_text, show
 from xgw.cli.streams import write_out
 from xgw.report import Report
+from xgw.words import nearest
 
 
 @leaf(
@@ -27,15 +28,14 @@ def help_command(invocation: Invocation, words: tuple[str, ...]) -> None:
         rows = [(name, topic[0]) for name, topic in TOPICS.items()]
         show(invocation, Report("help-topics", ("topic", "about"), rows, foot=("", "Read one: xgw help TOPIC")))
     elif len(words) == 1 and words[0] in TOPICS:
-        write_out(TOPICS[words[0]][1](invocation.out))
+        show(invocation, TOPICS[words[0]][1]())
     else:
+        require_text(invocation, "the help of a command")
         write_help(_context_of(words))
 
 
 def _context_of(words: tuple[str, ...]) -> click.Context:
     """The context `words` would run in, without parsing any option. UsageFault for a word nobody knows."""
-    from difflib import get_close_matches
-
     from xgw.cli.topics import TOPICS
 
     ctx = click.get_current_context().find_root()
@@ -44,10 +44,10 @@ def _context_of(words: tuple[str, ...]) -> click.Context:
         command = group.get_command(ctx, word) if isinstance(group, LazyGroup) else None
         if command is None:
             known = group.list_commands(ctx) if isinstance(group, LazyGroup) else []
-            topics = get_close_matches(word, TOPICS, 1) if position == 0 else []
+            topic = nearest(word, TOPICS) if position == 0 else ""
             deeper = group.deeper() if isinstance(group, LazyGroup) else []
             fault = no_such_command(ctx.command_path, word, known, deeper)
-            fault.fix = f"did you mean: xgw help {topics[0]}" if topics else fault.fix
+            fault.fix = f"did you mean: xgw help {topic}" if topic else fault.fix
             raise fault
         ctx = command.context_class(command, info_name=word, parent=ctx)
     return ctx

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +12,8 @@ import click
 from xgw.cli.bench import opened
 from xgw.cli.options import Invocation, leaf, show, talk
 from xgw.errors import ExitCode, NotFound, UsageFault
-from xgw.report import Cell, Report, Sign, duration, relative, safe
+from xgw.report import Cell, Report, Sign, When, safe
+from xgw.words import counted, duration
 
 if TYPE_CHECKING:
     from xgw.ledger import Record
@@ -35,7 +36,9 @@ def history(invocation: Invocation, words: tuple[str, ...], last: int) -> int:
     with opened(invocation) as bench:
         if words == ("verify",):
             count = bench.ledger.check()
-            show(invocation, Report("ledger", head=(f"the chain of {count} records holds",), data={"records": count}))
+            line = f"the chain of {counted(count, 'record')} holds"
+            data = {"records": count, "holds": True, "ledger": str(bench.ledger.path)}
+            show(invocation, Report("ledger", head=(line,), data=data))
         elif words:
             number = _number(words)
             records = bench.ledger.records(target=bench.target.id, run=number)
@@ -63,31 +66,51 @@ def _number(words: tuple[str, ...]) -> int:
 
 
 def _all(runs: Sequence[Record], records: Sequence[Record], unfinished: set[int]) -> Report:
-    ends = {record.run: record for record in records if record.kind == "run-end"}
-    rows, data = [], []
+    """One row a run."""
+    ends = {record.run: record.body for record in records if record.kind == "run-end"}
+    rows, data, flat = [], [], []
     for run in reversed(runs):
-        end = ends.get(run.run)
-        body: Any = end.body if end else {}
-        steps = body.get("steps", [])
-        checks = [r.body["verdict"] for r in records if r.run == run.run and r.kind == "evidence"]
-        ended = _ending(body) if end else _BROKEN_OFF[run.run in unfinished]
-        passed = f"{checks.count('passed')}/{len(checks)}" if checks else "-"
-        when = relative(datetime.fromisoformat(run.at), datetime.now(UTC))
-        rows.append((run.run, when, run.body["command"], run.body["who"], _tally(steps), passed, ended))
-        data.append(
-            {"run": run.run, "at": run.at, **run.body, "end": dict(body) if end else None, "checks": len(checks)}
-        )
-    return Report("history", ("run", "when", "command", "by", "steps", "checks", "result"), rows, data=data)
+        end: Any = ends.get(run.run)
+        verdicts = [r.body["verdict"] for r in records if r.run == run.run and r.kind == "evidence"]
+        steps = _by_what_became((end or {}).get("steps", []))
+        ended = _ending(end) if end else _BROKEN_OFF[run.run in unfinished]
+        passed, counts = verdicts.count("passed"), {word: len(ids) for word, ids in steps.items()}
+        tally = " ".join(f"{count} {word}" for word, count in counts.items() if count)
+        checks = f"{passed}/{len(verdicts)}" if verdicts else ""
+        when = When(datetime.fromisoformat(run.at))
+        rows.append((run.run, when, run.body["command"], run.body["who"], tally, checks, ended))
+        told = {"run": run.run, "at": run.at, **run.body}
+        measured = {"checks": len(verdicts), "passed": passed}
+        data.append({**told, "end": dict(end) if end else None, **measured, "steps": steps})
+        how = {name: (end or {}).get(name) for name in ("exit", "seconds", "error")}
+        flat.append({**told, **how, "result": ended.text, **counts, **measured})
+    columns = ("run", "when", "command", "by", "steps", "checks", "result")
+    return Report("history", columns, rows, data=data, flat=Report("history", data=flat))
 
 
 _BROKEN_OFF = {True: Cell("unfinished: run it again", "warn"), False: Cell("broken off; finished later", "skip")}
 
 
-def _tally(steps: Sequence[dict[str, str]]) -> str:
-    """Steps by how they ended: "5 validated", "2 validated 1 rejected"; what was left alone does not count."""
-    words = ["reverted" if step["reason"] == "put back" else step["outcome"] for step in steps]
-    counted = {word: words.count(word) for word in dict.fromkeys(words) if word != "skipped"}
-    return " ".join(f"{count} {word}" for word, count in counted.items()) or "-"
+def _by_what_became(steps: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """What the run did with its steps -> which; what it was not asked for, or did not come to, is left out."""
+    found: dict[str, list[str]] = {word: [] for word in BECAME}
+    for step in steps:
+        if (word := _became(step)) in found:
+            found[word].append(step["step"])
+    return found
+
+
+BECAME = ("changed", "validated", "rejected", "unproven", "reverted", "held")
+"""changed: written and validated. validated: measured, and the values were there before (older records do not say which).
+held: there and proven by an earlier run, so left alone. rejected, unproven: as outcomes. reverted: put back."""
+
+
+def _became(step: dict[str, Any]) -> str:
+    if step["reason"] == "put back":
+        return "reverted"
+    if step["reason"] == "holds already":
+        return "held"
+    return "changed" if step["outcome"] == "validated" and step.get("changed") else str(step["outcome"])
 
 
 def _ending(body: dict[str, Any]) -> Cell:
@@ -104,7 +127,10 @@ def _ending(body: dict[str, Any]) -> Cell:
 
 def _one(number: int, records: Sequence[Record]) -> Report:
     start = next((record for record in records if record.kind == "run"), records[0])
-    rows = [(record.at[11:23], record.step or "-", record.kind, _told(record)) for record in records]
+    rows = [
+        (When(datetime.fromisoformat(record.at), clock=True), record.step, record.kind, _told(record))
+        for record in records
+    ]
     head = (
         f"Run {number}  {safe(str(start.body.get('command', '')))}  by {safe(str(start.body.get('who', '')))}  {start.at}",
         "",
@@ -113,7 +139,8 @@ def _one(number: int, records: Sequence[Record]) -> Report:
         {"serial": r.serial, "at": r.at, "step": r.step, "kind": r.kind, "body": dict(r.body), "hash": r.hash}
         for r in records
     ]
-    return Report("run-records", ("at", "step", "record", "what"), rows, head=head, data=data)
+    flat = Report("run-records", data=data)
+    return Report("run-records", ("at", "step", "record", "what"), rows, head=head, data=data, flat=flat)
 
 
 def _told(record: Record) -> Any:

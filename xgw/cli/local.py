@@ -6,16 +6,18 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
 from xgw.cli.group import Table, lazy_group
-from xgw.cli.options import Invocation, confirm, leaf, show, talk
+from xgw.cli.options import Invocation, confirm, leaf, require_text, show, talk
 from xgw.cli.streams import write_out
 from xgw.errors import ExitCode, UsageFault
-from xgw.report import Cell, Report, Value, dumps, relative, safe, size
+from xgw.report import Cell, Report, Value, dumps, safe
+from xgw.words import relative, size
 
 LOCAL_PROJECT = "xgw-local"
 
@@ -147,6 +149,7 @@ def logs(invocation: Invocation, lines: int, follow: bool) -> None:
     from xgw.local import lifecycle
     from xgw.settings import state_home
 
+    require_text(invocation, "the log of the embedded cloud", "leave -o out; the services' own lines: xgw logs SERVICE")
     path = Path(lifecycle.log_path(state_home()))
     if not path.is_file():
         raise UsageFault("there is no log yet", cause=f"{path} is not there", fix="xgw local up")
@@ -189,11 +192,10 @@ def reset(invocation: Invocation) -> None:
     confirm(invocation, f"Remove what is deployed on the local target in {home}?")
     lifecycle.reset(home)
     if (home / "ledger.db").exists():
-        ledger = Ledger(home / "ledger.db")
-        for target in sorted({record.target for record in ledger.records(kind="run")}):
-            if target.startswith(f"projects/{LOCAL_PROJECT}/"):
-                forget(ledger, target, "the local target was reset")
-        ledger.close()
+        with closing(Ledger(home / "ledger.db")) as ledger:
+            for target in sorted({record.target for record in ledger.records(kind="run")}):
+                if target.startswith(f"projects/{LOCAL_PROJECT}/"):
+                    forget(ledger, target, "the local target was reset")
     show(
         invocation, Report("local-reset", head=("local target: stopped, and its state removed",), data={"reset": True})
     )

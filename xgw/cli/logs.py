@@ -10,7 +10,8 @@ import click
 from xgw.cli.bench import opened, role_of
 from xgw.cli.options import Invocation, leaf, show, talk
 from xgw.errors import ExitCode
-from xgw.report import Cell, Report, Sign
+from xgw.report import Cell, Report, Sign, When, iso
+from xgw.words import counted
 
 if TYPE_CHECKING:
     from xgw.resources import LogLine
@@ -43,20 +44,17 @@ def logs(invocation: Invocation, service: str, revision: str, minutes: float, co
         name = bench.target.names[role]
         found = bench.target.logs.lines(name, revision=revision, since=since, contains=contains)[-lines:]
     rows = [
-        (_clock(line), Cell(line.severity, _SIGNS.get(line.severity, "")), line.revision, _text(line)) for line in found
+        (When(line.at, clock=True), Cell(line.severity, _SIGNS.get(line.severity, "")), line.revision, _text(line))
+        for line in found
     ]
     data = [
-        {"at": line.at.isoformat(), "severity": line.severity, "revision": line.revision, "payload": line.payload}
+        {"at": iso(line.at), "severity": line.severity, "revision": line.revision, "payload": line.payload}
         for line in found
     ]
     show(invocation, Report("logs", ("at", "severity", "revision", "text"), rows, data=data))
     if not found:
-        talk(invocation, f"No lines of {name} in the last {minutes:g} minutes.")
+        talk(invocation, f"No lines of {name} in the last {counted(minutes, 'minute')}.")
     return ExitCode.OK
-
-
-def _clock(line: LogLine) -> str:
-    return line.at.strftime("%H:%M:%S.%f")[:-3]
 
 
 def _text(line: LogLine) -> str:

@@ -117,6 +117,12 @@ def show(invocation: Invocation, report: Report) -> None:
     write_out(render(report, invocation.output, invocation.out))
 
 
+def require_text(invocation: Invocation, what: str, fix: str = "leave -o out") -> None:
+    """UsageFault when another form was asked for of something that is text and no report."""
+    if invocation.output != "table":
+        raise UsageFault(f"{what} is no report: -o {invocation.output}", cause="it is text, in one form", fix=fix)
+
+
 def talk(invocation: Invocation, text: str) -> None:
     """A line for the person, to stderr; nothing with -q."""
     if not invocation.quiet:

@@ -10,7 +10,7 @@ import click
 from xgw.cli.bench import Opened, opened, role_of
 from xgw.cli.options import Invocation, leaf, show, talk
 from xgw.errors import ExitCode
-from xgw.report import Cell, Report, relative, render, safe
+from xgw.report import Cell, Report, When, render, safe
 
 if TYPE_CHECKING:
     from xgw.resources import Service
@@ -38,9 +38,11 @@ def plan(invocation: Invocation, detailed_exitcode: bool) -> int:
         text = "\n\n".join(render(report, "table", invocation.out).rstrip("\n") for report in reports)
         show(invocation, Report("plan", head=text.split("\n")))
     else:
-        columns = reports[0].columns
+        columns, data = reports[0].columns, [report.data for report in reports]
         rows = [row for report in reports for row in report.rows]
-        show(invocation, Report("plan", columns, rows, data=[report.data for report in reports]))
+        flats = [report.flat for report in reports if report.flat]
+        flat = Report("plan", flats[0].columns, [row for report in flats for row in report.rows])
+        show(invocation, Report("plan", columns, rows, data=data, flat=flat))
     return ExitCode.OK if not detailed_exitcode or all(planned.settled for planned in plans) else ExitCode.CHANGES
 
 
@@ -59,7 +61,7 @@ def status(invocation: Invocation) -> int:
         pinned = pins(bench.ledger, target)
         plans = [make_plan(target, bench.ledger, phase) for phase in phases(target.settings)]
         holder = lock.holder(target.settings.home, target.id)
-    rows = [_service_row(role, service, pinned.get(role, "")) for role, service in services.items()]
+    told = [_service(role, service, pinned.get(role, "")) for role, service in services.items()]
     foot = [""]
     for planned in plans:
         hold = sum(found.state == "holds" for found in planned.steps)
@@ -74,30 +76,41 @@ def status(invocation: Invocation) -> int:
     columns = ("service", "name", "traffic", "memory", "ready", "url")
     data = {
         "target": target.id,
-        "services": [dict(zip(columns, (str(getattr(c, "text", c)) for c in row), strict=True)) for row in rows],
+        "services": told,
         "pinned": pinned,
         "phases": [{"phase": p.phase.number, "steps": {s.step.id: s.state for s in p.steps}} for p in plans],
-        "lock": {"who": holder.who, "pid": holder.pid, "stale": holder.stale} if holder else None,
+        "lock": {"who": holder.who, "pid": holder.pid, "stale": holder.stale, "since": holder.since}
+        if holder
+        else None,
     }
-    show(invocation, Report("status", columns, rows, head=(f"Target {safe(target.label)}", ""), foot=foot, data=data))
+    head, rows = (f"Target {safe(target.label)}", ""), [_row(one) for one in told]
+    show(invocation, Report("status", columns, rows, head=head, foot=foot, data=data, flat=Report("status", data=told)))
     talk(invocation, next_after_status(plans))
     return ExitCode.OK
 
 
-def _service_row(role: str, service: Service, pinned_to: str) -> tuple[Any, ...]:
-    ready = Cell("ready", "ok") if service.ready else Cell(f"not ready: {service.reason}", "fail")
+def _service(role: str, service: Service, pinned_to: str) -> dict[str, str]:
+    """One service as data."""
+    pinned = ("by a rollback" if pinned_to else "by hand") if service.pinned else ""
     traffic = " ".join(f"{share.revision or 'latest'}={share.percent}%" for share in service.traffic if share.percent)
-    if service.pinned:
-        why = f"by a rollback; xgw rollback {role} --release" if pinned_to else "by hand"
-        return (
-            role,
-            service.name,
-            Cell(f"{traffic} pinned {why}", "warn"),
-            service.fields.get("memory", ""),
-            ready,
-            service.uri,
-        )
-    return (role, service.name, traffic, service.fields.get("memory", ""), ready, service.uri)
+    return {
+        "service": role,
+        "name": service.name,
+        "traffic": traffic,
+        "pinned": pinned,
+        "memory": service.fields.get("memory", ""),
+        "ready": "ready" if service.ready else f"not ready: {service.reason}",
+        "url": service.uri,
+    }
+
+
+def _row(told: dict[str, str]) -> tuple[Any, ...]:
+    """The same for people: what is wrong stands out, with the way out."""
+    release = f"; xgw rollback {told['service']} --release" if told["pinned"] == "by a rollback" else ""
+    traffic = f"{told['traffic']} pinned {told['pinned']}{release}" if told["pinned"] else told["traffic"]
+    shown = Cell(traffic, "warn") if told["pinned"] else traffic
+    ready = Cell(told["ready"], "ok" if told["ready"] == "ready" else "fail")
+    return told["service"], told["name"], shown, told["memory"], ready, told["url"]
 
 
 @leaf(
@@ -159,8 +172,6 @@ def _told(name: str, value: str, known: set[str]) -> str:
 @click.argument("service")
 def revisions(invocation: Invocation, service: str) -> int:
     """The revisions of a service (a role, or the service's name), with traffic, memory, and which run made them."""
-    from datetime import UTC, datetime
-
     with opened(invocation) as bench:
         role = role_of(bench.target.settings, service)
         found = bench.target.revisions(role)
@@ -172,7 +183,7 @@ def revisions(invocation: Invocation, service: str) -> int:
             (
                 f"{serving.get(revision.name, 0)}%",
                 revision.name,
-                relative(revision.created, datetime.now(UTC)),
+                When(revision.created),
                 revision.fields.get("memory", ""),
                 made.get(revision.name, "deployed"),
                 Cell("ready", "ok") if revision.ready else Cell("not ready", "fail"),
@@ -202,5 +213,6 @@ def unlock(invocation: Invocation, force: bool) -> int:
             body = {"broken_by": who(), "taken_from": held.who, "pid": held.pid, "doing": held.doing}
             bench.ledger.append("lock", target=bench.target.id, body=body)
     line = f"lock of {safe(held.who)} removed" if held else "nobody held the lock"
-    show(invocation, Report("unlock", head=(line,), data={"removed": bool(held)}))
+    whose = {name: getattr(held, name, None) for name in ("who", "pid", "since", "doing")}
+    show(invocation, Report("unlock", head=(line,), data={"removed": bool(held), **whose}))
     return ExitCode.OK

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,8 @@ import click
 
 from xgw.cli.bench import Opened, opened
 from xgw.cli.group import LazyGroup, help_when_alone
-from xgw.cli.options import Invocation, confirm, leaf, progress, show, talk, talk_at_once
+from xgw.cli.options import Invocation, confirm, leaf, progress, show, talk
+from xgw.cli.stopping import stoppable
 from xgw.errors import ExitCode, Missed, Unproven, UsageFault
 
 if TYPE_CHECKING:
@@ -139,8 +139,7 @@ def _apply_command(number: int) -> click.Command:
             if saved:
                 saved_plan.require_same(saved, planned)
             if resume and not any(found.state == "resume" for found in planned.steps):
-                talk(invocation, "Nothing was left unfinished: nothing to resume.")
-                return ExitCode.OK
+                return _nothing_to_resume(invocation, bench, planned)
             if dry_run:
                 show(invocation, phase_screens.plan_report(planned, bench.target, invocation.out))
                 return ExitCode.OK
@@ -148,36 +147,39 @@ def _apply_command(number: int) -> click.Command:
                 talk(invocation, phase_screens.plan_text(planned, bench.target, invocation.err))
                 confirm(invocation, f"{bench.careful} Apply?")
             run = _run_apply(invocation, bench, planned, command, force)
-            show(invocation, phase_screens.run_report(run, bench.target, invocation.out))
         return _conclude(run, number)
 
     return apply
 
 
-def _run_apply(invocation: Invocation, bench: Opened, planned: PhasePlan, command: str, force: bool) -> Run:
+def _nothing_to_resume(invocation: Invocation, bench: Opened, planned: PhasePlan) -> int:
+    """What was begun is finished: that is well. UsageFault when nothing was ever begun."""
     from xgw import runner
+    from xgw.cli import phase_screens
 
-    with progress(invocation) as view, _stoppable(invocation) as stop:
-        work = runner.Bench(bench.target, bench.ledger, view)
-        return runner.apply(work, planned, command=command, force=force, stop=stop)
+    verb = f"phase{planned.phase.number} apply"
+    if not bench.ledger.latest(bench.target.id).keys() & {found.step.id for found in planned.steps}:
+        raise UsageFault(
+            "there is nothing to resume", cause=f"no xgw {verb} was begun here", fix=f"begin it: xgw {verb}"
+        )
+    run = runner.Run(0, verb, (), ExitCode.OK, 0.0)
+    talk(invocation, "Nothing was left unfinished: nothing to resume.")
+    show(invocation, phase_screens.run_report(run, bench.target, invocation.out))
+    return ExitCode.OK
 
 
-@contextmanager
-def _stoppable(invocation: Invocation) -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C ends the run after the step in flight; the second one at once."""
-    asked: list[int] = []
+def _run_apply(invocation: Invocation, bench: Opened, planned: PhasePlan, command: str, force: bool) -> Run:
+    """The run, carried out and shown."""
+    from xgw import runner
+    from xgw.cli import phase_screens
 
-    def on_interrupt(*_: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(1)
-        talk_at_once(invocation, "finishing this step; Ctrl-C again stops at once (run it again to go on)")
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield lambda: bool(asked)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with stoppable(invocation, "finishing this step", f"xgw {command}", signals=(signal.SIGINT,)) as stop:
+        with progress(invocation) as view:
+            work = runner.Bench(bench.target, bench.ledger, view)
+            run = runner.apply(work, planned, command=command, force=force, stop=stop)
+        stop.over("the run has ended; its result follows")
+        show(invocation, phase_screens.run_report(run, bench.target, invocation.out))
+    return run
 
 
 def _validate_command(number: int) -> click.Command:
@@ -217,8 +219,8 @@ def _status_command(number: int) -> click.Command:
 
         with opened(invocation) as bench:
             planned = make_plan(bench.target, bench.ledger, phase_of(bench, number))
-            attempts = bench.ledger.latest(bench.target.id)
-            show(invocation, phase_screens.status_report(planned, attempts, bench.target))
+            measured = bench.ledger.measured(bench.target.id)
+            show(invocation, phase_screens.status_report(planned, measured, bench.target))
         return ExitCode.OK
 
     return status

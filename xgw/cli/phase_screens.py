@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from xgw.report import Cell, Report, Sign, Style, duration, relative, render, safe, symbol
+from xgw.cli import phase_flat
+from xgw.report import Cell, Report, Sign, Style, When, render, safe, symbol
+from xgw.words import duration
 
 if TYPE_CHECKING:
-    from xgw.ledger import Attempt
+    from xgw.ledger import Record
     from xgw.planning import PhasePlan, StepPlan
     from xgw.runner import Run
     from xgw.target import Target
@@ -45,6 +47,7 @@ def plan_report(planned: PhasePlan, target: Target, style: Style) -> Report:
         head=(_title(planned, target), ""),
         foot=("", foot),
         data=_plan_data(planned),
+        flat=phase_flat.plan(planned),
     )
 
 
@@ -136,8 +139,7 @@ def run_report(run: Run, target: Target, style: Style) -> Report:
     """One row per step: its outcome, and what its last reading said."""
     rows = []
     for result in run.steps:
-        last = [e for e in result.evidence if e.verdict.value != "passed"] or list(result.evidence)
-        reading = last[-1] if last else None
+        reading = phase_flat.deciding(result)
         measured = f"{reading.probe}: {reading.measured}" if reading else result.reason
         outcome = "reverted" if result.reason == "put back" else result.outcome.value
         seconds = duration(result.seconds) if result.seconds else ""
@@ -147,7 +149,8 @@ def run_report(run: Run, target: Target, style: Style) -> Report:
     if not run.id:
         foot = f"No changes. {held} of {len(run.steps)} steps already hold." if held else "No changes."
     columns = ("step", "outcome", "title", "measured", "time")
-    return Report("run", columns, rows, foot=("", foot), data=_run_data(run), brief=("title",))
+    flat = phase_flat.run(run)
+    return Report("run", columns, rows, foot=("", foot), data=_run_data(run), brief=("title",), flat=flat)
 
 
 def _run_data(run: Run) -> dict[str, Any]:
@@ -161,6 +164,7 @@ def _run_data(run: Run) -> dict[str, Any]:
                 "step": result.step.id,
                 "outcome": result.outcome.value,
                 "reason": result.reason,
+                "changed": result.changed,
                 "seconds": round(result.seconds, 3),
                 "evidence": [evidence.to_json() for evidence in result.evidence],
             }
@@ -169,26 +173,29 @@ def _run_data(run: Run) -> dict[str, Any]:
     }
 
 
-def status_report(planned: PhasePlan, attempts: Mapping[str, Attempt], target: Target) -> Report:
-    """One row per step: what apply would do, and the newest evidence."""
-    rows, data = [], []
+def status_report(planned: PhasePlan, evidence: Mapping[str, Record], target: Target) -> Report:
+    """One row per step: what apply would do, and its newest evidence with the run that measured it."""
+    rows: list[tuple[Any, ...]] = []
+    data: list[dict[str, Any]] = []
     for found in planned.steps:
-        attempt = attempts.get(found.step.id)
-        newest = attempt.evidence[-1] if attempt and attempt.evidence else None
+        record = evidence.get(found.step.id)
+        newest = record.body if record else None
         measured = f"{newest['probe']}: {newest['measured']}" if newest else "never measured"
-        when = relative(datetime.fromisoformat(str(newest["at"])), datetime.now(UTC)) if newest else ""
+        when = When(datetime.fromisoformat(str(newest["at"]))) if newest else ""
         state = "validated" if found.state == "holds" else found.state
-        run = attempt.run if attempt else None
+        run = record.run if record else None
         words = {"change": "not applied", "measure": "unproven"}.get(state, state)
         rows.append((found.step.id, Cell(words, _SIGNS[state]), found.step.title, measured, when, run))
         data.append(
             {
                 "step": found.step.id,
+                "title": found.step.title,
                 "state": state,
                 "reason": found.reason,
                 "run": run,
                 "evidence": dict(newest) if newest else None,
             }
         )
-    columns = ("step", "state", "title", "newest evidence", "when", "run")
-    return Report("phase-status", columns, rows, head=(_title(planned, target), ""), data=data, brief=("title",))
+    columns, head = ("step", "state", "title", "newest evidence", "when", "run"), (_title(planned, target), "")
+    flat = phase_flat.status(data)
+    return Report("phase-status", columns, rows, head=head, data=data, brief=("title",), flat=flat)

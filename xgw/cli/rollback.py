@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -10,7 +9,8 @@ import click
 from xgw.cli.bench import Opened, opened, role_of
 from xgw.cli.options import Invocation, confirm, leaf, show, talk
 from xgw.errors import ExitCode, NotFound, UsageFault
-from xgw.report import Report, duration, relative, symbol
+from xgw.report import Report, When, symbol
+from xgw.words import duration
 
 
 @leaf(
@@ -57,13 +57,15 @@ def _service(invocation: Invocation, bench: Opened, role: str, to: str, command:
     planned = verb.previous(bench.target, bench.ledger, role, to)
     if planned.origin == planned.to.name and bench.target.service(role).fields == planned.to.fields:
         talk(invocation, f"{planned.to.name} serves already; nothing to do")
+        data = {"from": planned.origin, "to": planned.to.name, "undoes": [], "done": False}
+        show(invocation, Report("rollback", data=data))
         return ExitCode.OK
     rows = _rows(bench, planned, role)
     columns = ("traffic", "revision", "created", "memory", "made by")
     if dry_run:
         preview = ("", f"Would move 100% {planned.origin} -> {planned.to.name}.")
         data = {"from": planned.origin, "to": planned.to.name, "undoes": list(planned.undoes), "done": False}
-        show(invocation, Report("rollback", columns, rows, foot=preview, data=data))
+        show(invocation, Report("rollback", columns, rows, foot=preview, data=data, flat=Report("rollback", data=data)))
         return ExitCode.OK
     if bench.careful:
         confirm(
@@ -90,7 +92,7 @@ def _service(invocation: Invocation, bench: Opened, role: str, to: str, command:
         "asked": done.asked,
         "done": True,
     }
-    show(invocation, Report("rollback", columns, rows, foot=foot, data=data))
+    show(invocation, Report("rollback", columns, rows, foot=foot, data=data, flat=Report("rollback", data=data)))
     talk(invocation, f"Undo: xgw rollback {role} --to {done.origin}")
     talk(invocation, f"New revisions get traffic again after: xgw rollback {role} --release")
     return ExitCode.OK
@@ -102,7 +104,7 @@ def _rows(bench: Opened, planned: Any, role: str) -> list[tuple[Any, ...]]:
     rows = []
     for sign, name in (("100%", planned.origin), ("-> 0%", planned.to.name)):
         revision = found.get(name)
-        when = relative(revision.created, datetime.now(UTC)) if revision else ""
+        when = When(revision.created) if revision else ""
         memory = revision.fields.get("memory", "") if revision else ""
         rows.append((sign, name, when, memory, made.get(name, "deployed")))
     return rows
@@ -112,21 +114,21 @@ def _release(invocation: Invocation, bench: Opened, role: str, command: str, dry
     from xgw import rollback as verb
 
     service = bench.target.service(role)
+    data = {"service": service.name, "latest": service.latest_ready, "done": False}
     if not service.pinned:
         talk(invocation, f"{service.name} is not pinned; nothing to do")
+        show(invocation, Report("release", data=data))
         return ExitCode.OK
     if dry_run:
         line = f"Would give 100% of {service.name} to {service.latest_ready}."
-        show(invocation, Report("release", head=(line,), data={"service": service.name, "done": False}))
+        show(invocation, Report("release", head=(line,), data=data))
         return ExitCode.OK
     if bench.careful:
         confirm(invocation, f"{bench.careful} Give 100% of {service.name} to {service.latest_ready}?")
     after = verb.release(bench.target, bench.ledger, role, command=command)
     line = f"{after.name}: traffic 100% on the latest revision, {after.latest_ready}"
-    show(
-        invocation,
-        Report("release", head=(line,), data={"service": after.name, "latest": after.latest_ready, "done": True}),
-    )
+    data = {"service": after.name, "latest": after.latest_ready, "done": True}
+    show(invocation, Report("release", head=(line,), data=data))
     return ExitCode.OK
 
 
@@ -139,9 +141,7 @@ def _run(invocation: Invocation, bench: Opened, run: int, command: str, force: b
     # What was put back since, and perhaps applied again by another run, is not this run's any more.
     steps = {step for step in steps if any(a.run == run for a in bench.ledger.standing(bench.target.id, step))}
     if dry_run:
-        show(
-            invocation,
-            Report("rollback", head=(f"Would put back: {', '.join(sorted(steps)) or 'nothing'}",), data=sorted(steps)),
-        )
+        line = f"Would put back: {', '.join(sorted(steps)) or 'nothing'}"
+        show(invocation, Report("rollback", head=(line,), data={"run": run, "steps": sorted(steps), "done": False}))
         return ExitCode.OK
     return put_back(invocation, bench, steps, command, force)

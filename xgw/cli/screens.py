@@ -15,6 +15,7 @@ from xgw import __version__
 from xgw.cli.streams import COLOUR_CHOICES, style_of, write_err
 from xgw.errors import UsageFault, XgwError
 from xgw.report import dumps, paint, safe
+from xgw.words import nearest
 
 LAST_ERROR = "last-error.log"
 
@@ -79,7 +80,9 @@ def misused(error: click.ClickException) -> XgwError:
     path = ctx.command_path if ctx is not None else "xgw"
     usage = f"{path} {' '.join(ctx.command.collect_usage_pieces(ctx))}" if ctx is not None else ""
     message = error.message if isinstance(error, click.NoSuchOption) else error.format_message()
-    near = getattr(error, "possibilities", None)
+    near = getattr(error, "possibilities", None) or ()
+    if isinstance(error, click.NoSuchOption):
+        near = [nearest(error.option_name, near)] if nearest(error.option_name, near) else near
     fix = f"did you mean {' or '.join(near)}?" if near else f"{path} --help"
     message = " ".join(f"{message[:1].lower()}{message[1:]}".split()).rstrip(".")
     return UsageFault(message, cause=f"usage: {usage}" if usage else "", fix=fix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
+from datetime import UTC, datetime, timedelta
 
 import click
 
@@ -56,5 +56,6 @@ def token(invocation: Invocation, user: str, tenant: str, roles: tuple[str, ...]
         raise XgwError(
             "the local target's issuer cannot sign", cause=str(error), fix="xgw local reset makes a new one"
         ) from error
-    data = {"token": signed, "user": user, "tenant": tenant, "roles": list(roles), "expires": int(time.time()) + ttl}
+    expires = datetime.now(UTC) + timedelta(seconds=ttl)
+    data = {"token": signed, "user": user, "tenant": tenant, "roles": list(roles), "expires": expires}
     show(invocation, Report("token", head=(Whole(signed),), data=data))

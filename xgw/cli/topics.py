@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from xgw.errors import ExitCode
-from xgw.report import Report, Style, render
+from xgw.report import Report
+from xgw.widths import Whole
 
 MEANINGS: Mapping[ExitCode, str] = MappingProxyType(
     {
@@ -42,7 +43,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
 )
 
 
-def _environment(style: Style) -> str:
+def _environment() -> Report:
     from xgw.settings import SCALARS
 
     rows = [(variable, text) for variable, text in VARIABLES.items()]
@@ -51,12 +52,12 @@ def _environment(style: Style) -> str:
         for name, scalar in SCALARS.items()
         if scalar.variable
     ]
-    return render(Report("help", ("variable", "meaning"), rows), "table", style)
+    return Report("help", ("variable", "meaning"), rows)
 
 
-def _exit_codes(style: Style) -> str:
+def _exit_codes() -> Report:
     rows = [(int(code), code.name.lower().replace("_", "-"), text) for code, text in MEANINGS.items()]
-    return render(Report("help", ("code", "name", "meaning"), rows), "table", style)
+    return Report("help", ("code", "name", "meaning"), rows)
 
 
 FORMATS = """\
@@ -66,32 +67,39 @@ stdout is data, stderr is talk: `xgw ... -o json | jq` is always clean.
           go on below, or the rows stand one below the other. Into a pipe or file: one whole line a row
   json    {"schema": "xgw.<noun>/v1", "xgw": "<version>", "data": ...}; only grows within v1
   jsonl   one object a line: the items of `data`, or `data` itself
-  csv     columns of the table; cells a spreadsheet would take for a formula get a leading '
+  csv     a header and one record a row, whole; cells a spreadsheet would take for a formula get a leading '
   tsv     the same, tab-separated, one line a row
   md      a Markdown table, for a pull request or a step summary
 
 With json or jsonl a fault is one line on stderr:
   {"schema": "xgw.error/v1", "xgw": ..., "error": {"message", "cause", "fix", "exit_code"}}
+In all of them but the table a time is ISO 8601 in UTC, never "2m ago".
+What is text and no report (demo, completion, the help of a command, local logs) refuses -o.
 Control and direction characters in data are always shown as escapes.
 """
 
 
-def _formats(_: Style) -> str:
-    return FORMATS
+def _formats() -> Report:
+    return _text("formats", FORMATS)
 
 
-def _config(_: Style) -> str:
+def _text(topic: str, text: str) -> Report:
+    return Report("help", head=[Whole(line) for line in text.splitlines()], data={"topic": topic, "text": text})
+
+
+def _config() -> Report:
     from xgw.cli.setup import TEMPLATE
 
     told = TEMPLATE.format(project='# project = "my-project"', region="us-central1")
-    return (
+    return _text(
+        "config",
         "Flags win over XGW_* variables, those over xgw.toml (--config, XGW_CONFIG, or ./xgw.toml), that over defaults.\n"
         "A key that is not known is refused. Write this file: xgw init. What is in force: xgw config show --origin\n\n"
-        + told
+        + told,
     )
 
 
-TOPICS: Mapping[str, tuple[str, Callable[[Style], str]]] = MappingProxyType(
+TOPICS: Mapping[str, tuple[str, Callable[[], Report]]] = MappingProxyType(
     {
         "environment": ("The variables xgw reads.", _environment),
         "exit-codes": ("What the exit code says.", _exit_codes),

@@ -11,6 +11,7 @@ from xgw.errors import XgwError
 from xgw.importer.entries import Counts, Slice
 from xgw.importer.journal import Journal
 from xgw.importer.sheet import Position
+from xgw.words import counted
 
 
 class BooksDiffer(XgwError):
@@ -30,7 +31,7 @@ def check(journal: Journal, *, end: Position | None) -> Counts:
         if getattr(counts, name) != sides[name]
     ]
     if sides["unsettled"]:
-        wrong.append(f"{sides['unsettled']} batches without an end")
+        wrong.append(f"{counted(sides['unsettled'], 'batch', 'batches')} without an end")
     wrong += _gaps(list(journal.slices()), end)
     if wrong:
         raise BooksDiffer(

@@ -258,11 +258,10 @@ def create(path: Path, run: Run) -> Journal:
         fresh = path.with_suffix(f".{os.getpid()}.new")
         fresh.unlink(missing_ok=True)
         fresh.touch(mode=0o600)
-        database = _connected(fresh)
-        for statement in _SCHEMA.split(";\n"):
-            database.execute(statement)
-        database.execute("INSERT INTO run VALUES (1, ?, 'open', '', '', '')", (json.dumps(asdict(run)),))
-        database.close()
+        with closing(_connected(fresh)) as database:
+            for statement in _SCHEMA.split(";\n"):
+                database.execute(statement)
+            database.execute("INSERT INTO run VALUES (1, ?, 'open', '', '', '')", (json.dumps(asdict(run)),))
         os.link(fresh, path)  # fails when there is one: two starts never share a journal
         fresh.unlink()
     return opened(path)
@@ -274,14 +273,20 @@ def opened(path: Path) -> Journal:
         if not path.is_file():
             raise OSError("there is no such file")
         database = _connected(path)
-        form = [database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
-        if form != [APPLICATION, VERSION]:
+        try:
+            return Journal(path, database, _run_of(path, database))
+        except BaseException:
             database.close()
-            raise LedgerFault(
-                f"{path} is no journal of this version", cause=f"form {form[1]}", fix="use the xgw that wrote it"
-            )
-        body = json.loads(database.execute("SELECT body FROM run").fetchone()[0])
-    return Journal(path, database, Run(**body))
+            raise
+
+
+def _run_of(path: Path, database: sqlite3.Connection) -> Run:
+    form = [database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+    if form != [APPLICATION, VERSION]:
+        raise LedgerFault(
+            f"{path} is no journal of this version", cause=f"form {form[1]}", fix="use the xgw that wrote it"
+        )
+    return Run(**json.loads(database.execute("SELECT body FROM run").fetchone()[0]))
 
 
 def glanced(path: Path) -> tuple[Run, State]:
@@ -293,9 +298,13 @@ def glanced(path: Path) -> tuple[Run, State]:
 
 def _connected(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = FULL")
-    database.execute("PRAGMA cache_size = -4096")
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA cache_size = -4096")
+    except BaseException:
+        database.close()  # nobody else could
+        raise
     return database
 
 

@@ -172,9 +172,7 @@ async def bring_in(
             read, rejected = read + batch.part.rows, rejected + len(batch.refused)
             _checked(limits, read, rejected, batch)
             await way.send(batch, in_flight)
-        if stopping():
-            raise Interrupted("stopped as asked, between two batches")
-        await way.arrive()
+        await way.arrive()  # asked to stop by now: what is on its way is all that was left
         limits.check(way.counts.read, way.counts.rejected, ended=True)
     finally:
         if way.tasks:  # each of them still gets its fate, or its own fault

@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,7 +63,10 @@ def of_name(home: Path, name: str) -> list[Journal]:
         raise NotFound(
             f"there is no import {name[:40]!r}", cause=f"{len(all_)} are recorded here", fix="xgw contacts imports"
         )
-    return [journals.opened(path) for _, path in sorted(found)]
+    with ExitStack() as if_one_fails:
+        opened = [if_one_fails.enter_context(closing(journals.opened(path))) for _, path in sorted(found)]
+        if_one_fails.pop_all()
+    return opened
 
 
 def same_again(home: Path, wished: Run, *, state: str) -> Journal | None:

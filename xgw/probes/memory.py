@@ -13,6 +13,7 @@ from xgw.load.generator import LoadResult, drive
 from xgw.plan.model import Probe, Reading, Subject, Verdict
 from xgw.probes.http import bearer
 from xgw.resources import quantity, same
+from xgw.words import counted
 
 RATE, SECONDS = 100.0, 1.5
 GOOD_SHARE = 0.9
@@ -68,7 +69,7 @@ def _kills(subject: Subject, role: str, load: LoadResult) -> int:
 
 def _broken(subject: Subject, role: str, load: LoadResult, expected: str) -> Reading:
     if kills := _kills(subject, role, load):
-        return Reading(expected, f"killed over its limit {kills} times", Verdict.FAILED, {"kills": kills})
+        return Reading(expected, f"killed over its limit {counted(kills, 'time')}", Verdict.FAILED, {"kills": kills})
     measured = f"{load.failed} of {load.sent} requests failed under load"
     return Reading(expected, measured, Verdict.FAILED, {"failed": load.failed, "sent": load.sent})
 

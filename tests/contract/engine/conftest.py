@@ -4,9 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers.engine import Engine, deploy, target_on
+from tests.helpers.engine import Engine, close_ledgers, deploy, target_on
 from tests.helpers.local_cloud import LocalCloud
 from xgw import faults
+
+
+@pytest.fixture(autouse=True)
+def ledgers() -> Iterator[None]:
+    yield
+    close_ledgers()
 
 
 @pytest.fixture

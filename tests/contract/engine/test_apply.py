@@ -49,6 +49,23 @@ def test_a_second_apply_sends_nothing_and_records_nothing(engine: Engine, cloud:
     assert engine.ledger().check() == records
 
 
+def test_the_record_says_what_was_changed_and_what_held_already(engine: Engine):
+    engine.apply(only=["1.2"])
+    run = engine.apply()
+    [*_, end] = engine.ledger().records(target=engine.target.id, kind="run-end")
+    assert end.run == run.id
+    assert [(step["step"], step["reason"], step["changed"]) for step in end.body["steps"]] == [
+        ("1.1", "", True),
+        ("1.2", "holds already", False),
+    ]
+
+
+def test_a_step_whose_values_are_there_is_measured_and_not_said_to_be_changed(engine: Engine):
+    engine.target.run.update("gateway", fields={"memory": "1Gi"}, revision="gateway-by-hand", traffic=LATEST)
+    run = engine.apply(only=["1.1"])
+    assert (run.steps[0].outcome, run.steps[0].changed) == (Outcome.VALIDATED, False)
+
+
 def test_apply_then_revert_is_where_it_began(engine: Engine):
     fields, traffic = engine.fields(), engine.traffic()
     engine.apply()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.engine import Engine, deploy, target_on
+from tests.helpers.engine import Engine, close_ledgers, deploy, target_on
 from tests.helpers.local_cloud import LocalCloud
 from xgw import faults, rollback
 from xgw.plan.model import GATEWAY
@@ -33,6 +33,7 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         faults.arm("")
         faults.watch(None)
+        close_ledgers()
         self.cloud.kill()
 
 

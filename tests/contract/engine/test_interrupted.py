@@ -10,7 +10,9 @@ import time
 import pytest
 
 from tests.helpers.engine import Engine
+from xgw import runner
 from xgw.changes.service import ServiceSpec
+from xgw.errors import ExitCode
 from xgw.plan.model import GATEWAY, Phase, Probe, Reading, Step, Subject, Verdict
 
 
@@ -34,3 +36,17 @@ def test_an_interrupt_does_not_wait_for_the_slowest_probe_and_the_ledger_says_so
     assert alone.states() == {"1.1": "applied"}
     ends = alone.ledger().records(target=alone.target.id, kind="run-end")
     assert [end.body["exit"] for end in ends] == [130]
+
+
+def test_a_stop_that_leaves_no_step_out_interrupts_nothing(engine: Engine):
+    engine.apply(only=["1.2"])
+    planned = engine.plan(only=["1.1", "1.2"])  # 1.1 is to do, and 1.2 holds already
+    done = runner.apply(engine.bench(), planned, command="apply", stop=lambda: "1.1" in engine.states())
+    assert done.exit_code is ExitCode.OK
+    assert [step.reason for step in done.steps] == ["", "holds already"]
+
+
+def test_a_stop_that_leaves_a_step_out_is_an_interruption(engine: Engine):
+    done = runner.apply(engine.bench(), engine.plan(), command="apply", stop=lambda: "1.1" in engine.states())
+    assert done.exit_code is ExitCode.INTERRUPTED
+    assert [step.reason for step in done.steps] == ["", "interrupted"]

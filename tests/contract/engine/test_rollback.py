@@ -212,3 +212,29 @@ def test_a_rollback_carried_out_twice_makes_one_revision(engine: Engine):
     made = len(engine.target.revisions(GATEWAY))
     rollback.carry_out(engine.target, engine.ledger(), planned, command="rollback gateway")
     assert len(engine.target.revisions(GATEWAY)) == made
+
+
+def test_the_revision_that_a_rollback_makes_is_said_to_be_its_own(engine: Engine):
+    engine.apply()
+    there = {revision.name for revision in engine.target.revisions(GATEWAY)}
+    done = roll_back(engine)
+    [made] = {revision.name for revision in engine.target.revisions(GATEWAY)} - there
+    makers = engine.ledger().makers(engine.target.id)
+    assert makers[made] == f"run {done.run} rollback"
+    assert makers[done.origin].endswith("step 1.2")
+    assert engine.target.service(GATEWAY).generation == int(made.split("-")[-2])
+
+
+def test_a_rollback_that_was_killed_still_made_the_revision_it_said_it_would(engine: Engine):
+    from xgw import faults
+    from xgw.errors import XgwError
+
+    engine.apply()
+    there = {revision.name for revision in engine.target.revisions(GATEWAY)}
+    faults.arm("put-back:exception")
+    with pytest.raises(XgwError):
+        roll_back(engine)
+    faults.arm("")
+    roll_back(engine)
+    [made] = {revision.name for revision in engine.target.revisions(GATEWAY)} - there
+    assert engine.ledger().makers(engine.target.id)[made] == "run 2 rollback"

@@ -327,6 +327,35 @@ def test_without_any_key_it_is_503_and_heals_by_itself(play: str, tmp_path: Path
             until(lambda: process.ask("GET", "/nothing").status == 404)
 
 
+def test_keys_that_are_not_there_are_told_at_the_start_and_in_deep_health_until_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+
+    with running(tmp_path, **believing(str(path), AUTH_KEYS_REFETCH="0.1")) as process:
+
+        def told() -> dict[str, str]:
+            said = process.ask("GET", "/health/deep", token="").json()
+            assert said["status"] == ("degraded" if said["auth"]["status"] == "degraded" else "healthy")
+            return dict(said["auth"])
+
+        process.await_log("cannot be read")
+        line = next(entry for entry in process.log() if "cannot be read" in entry["message"])
+        assert line["severity"] == "ERROR"
+        assert line["message"].startswith("The keys of the tokens cannot be read, and what needs a token answers 503: ")
+        assert str(path) in line["message"]
+        assert told() == {"status": "degraded", "keys": "missing"}
+        path.write_bytes(jwks(issuer()))
+        until(lambda: told() == {"status": "ok", "keys": "read"})  # nobody has shown a token yet
+        assert process.ask("GET", "/nothing").status == 404
+
+
+@pytest.mark.parametrize("auth", [True, False])
+def test_deep_health_tells_whether_tokens_are_configured(auth: bool, tmp_path: Path) -> None:
+    with running(tmp_path, auth=auth) as process:
+        said = process.ask("GET", "/health/deep", token="").json()
+        assert said["status"] == "healthy", "also while the keys are being read for the first time"
+        assert said["auth"]["status"] == ("ok" if auth else "not configured")
+
+
 def test_keys_in_a_file_may_be_missing_at_first_and_replaced_later(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     with running(tmp_path, **believing(str(path), AUTH_KEYS_REFETCH="0.1")) as process:

@@ -6,6 +6,7 @@ import asyncio
 import pickle
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import pytest
 from gateway_runtime.asgi import Request, Response
 from gateway_runtime.cache.store import EVERYTHING, Collection
 from gateway_runtime.errors import ClientGone, Problem
+from gateway_runtime.upstream.client import Expired
 from tests.helpers.cache_stage import CONTACTS, Instance, Origin, instances, says, until, valkey, x_cache
+from tests.helpers.fault_proxy import FaultProxy
 from tests.helpers.redis_server import RedisServer
+from tests.helpers.waiting import PATIENCE
 
 MISS_CALLS = 8
 """To Redis at most, for a miss that waits for nobody: who waits for a lock asks every few milliseconds."""
@@ -59,6 +63,60 @@ def test_a_failure_reaches_all_who_wait_and_nobody_tries_again(redis: RedisServe
             assert x_cache(await one.ask()) == "miss"  # who comes later starts anew
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_deadline_of_the_callers_own_fails_nobody_who_waits_with_them(redis: RedisServer, shared: bool) -> None:
+    async def story() -> None:
+        begun = asyncio.Event()
+
+        async def late(_: Request) -> Response:
+            begun.set()
+            await asyncio.sleep(0.2)  # the others have come by then
+            origin.play = says(PUBLIC)
+            raise Expired("caller", "the caller's own budget")
+
+        origin = Origin(late)
+        async with instances(2, origin, redis.url if shared else "") as (one, two):
+            hasty = asyncio.create_task(one.ask())
+            await begun.wait()
+            patient = [(one, two if shared else one)[n % 2].ask() for n in range(10)]
+            answers = await asyncio.gather(hasty, *patient, return_exceptions=True)
+        assert isinstance(answers[0], Expired)
+        assert {answer.status if isinstance(answer, Response) else answer for answer in answers[1:]} == {200}
+        assert origin.calls == 2
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("fault", ["reset", "refused"])
+def test_a_lock_that_redis_was_away_for_is_let_go_of_when_it_is_back(
+    redis: RedisServer, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway_runtime.cache.flight.LEASE", 300.0)  # two seconds, usually
+
+    async def story(proxy: FaultProxy) -> None:
+        async def lost(_: Request) -> Response:
+            assert locks(redis), "the lock was taken"
+            await asyncio.to_thread(proxy.set, fault)
+            return await says(PUBLIC)(_)
+
+        origin = Origin(lost)
+        async with instances(1, origin, proxy.url) as (one,), instances(1, origin, redis.url) as (two,):
+            assert (await one.ask()).status == 200
+            assert locks(redis)
+            await asyncio.to_thread(proxy.set, "")
+            await until(lambda: one.shared.mode == "ok")
+            origin.play = says(PUBLIC)
+            assert (await asyncio.wait_for(two.ask(), PATIENCE)).status == 200
+            await until(lambda: not locks(redis))
+
+    with closing(FaultProxy(redis.port)) as proxy:
+        asyncio.run(story(proxy))
+
+
+def locks(redis: RedisServer) -> list[bytes]:
+    return list(redis.ask().scan_iter("*:l:*"))
 
 
 def test_without_redis_each_instance_asks_once(redis: RedisServer) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway_runtime.errors import Problem
+from gateway_runtime.logs import TRACE
 from gateway_runtime.paths import canonical_path
 from tests.helpers.gateway_process import Running, proven, read_answer, running
 from tests.helpers.raw_upstream import OK, Play, RawUpstream, mute, says
@@ -292,6 +294,42 @@ def test_a_refused_connection_is_503_and_says_when_to_come_back(gateway: Running
     answer = gateway.ask("GET", "/api/v2/gmail/x")
     assert (answer.status, answer.code, answer.header("retry-after")) == (503, "SERVICE_UNAVAILABLE", "1")
     assert b"127.0.0.1" not in answer.body
+
+
+FAULTS: dict[str, tuple[str, Play, str]] = {
+    "refused": ("gmail", says(b""), "SERVICE_UNAVAILABLE: gmail: no connection: "),
+    "reset": ("slack", says(b"", then="reset"), "BAD_GATEWAY: slack: closed before the answer was whole"),
+    "no HTTP": ("slack", says(b"SSH-2.0-x\r\n"), "BAD_GATEWAY: slack: not HTTP/1.1: "),
+    "500": ("slack", says(b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"), "BAD_GATEWAY: slack: answered 500"),
+    "cut short": (
+        "slack",
+        says(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", pause=0.3),
+        "ANSWER_CUT_SHORT: slack: closed before the answer was whole",
+    ),
+    "a stream cut short": (
+        "slack",
+        says(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 10\r\n\r\nhalf", pause=0.3),
+        "ANSWER_CUT_SHORT: slack: closed before the answer was whole",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_an_upstreams_fault_is_one_line_that_names_it_and_no_stack(
+    kind: str, gateway: Running, upstream: RawUpstream
+) -> None:
+    name, upstream.play, message = FAULTS[kind]
+    trace = f"{list(FAULTS).index(kind) + 1:032x}"
+    gateway.ask("GET", f"/api/v2/{name}/x", f"traceparent: 00-{trace}-00f067aa0ba902b7-01")
+
+    def told() -> list[dict[str, object]]:
+        return [entry for entry in gateway.log() if str(entry.get(TRACE)).endswith(trace)]
+
+    until(lambda: len(told()) == 2)
+    (entry,) = [entry for entry in told() if "httpRequest" not in entry]
+    assert (entry["severity"], str(entry["message"]).startswith(message)) == ("ERROR", True), entry["message"]
+    assert "stack_trace" not in entry
+    assert len(json.dumps(entry)) < 1000
 
 
 EXTRA: dict[str, Play] = {

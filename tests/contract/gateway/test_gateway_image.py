@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import signal
@@ -89,7 +90,7 @@ def test_it_runs_as_nobody_and_without_a_shell_between() -> None:
 def test_nothing_that_installs_or_compiles_is_left() -> None:
     runs = [rest for word, rest in LAST if word == "RUN"]
     assert not re.search(r"apt|apk|curl|wget|gcc|install", " ".join(runs))
-    assert re.search(r"rm -rf \S*site-packages/\* \S*ensurepip \S*bin/pip\*", runs[0])
+    assert re.search(r"rm -rf \S*site-packages/\* \S*ensurepip \S*bin/pip\* +\S*/include ", runs[0])
     assert not re.search(r"apt|gcc|build-essential", (RUNTIME / "Dockerfile").read_text())
     assert not [word for word, _ in INSTRUCTIONS if word == "ADD"]
 
@@ -143,33 +144,79 @@ def closure() -> set[str]:
     return found
 
 
-def test_just_these_files_and_these_libraries_start_and_answer(tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A Python that has nothing, and the folder /app as the Dockerfile makes it: the libraries are copied from here instead
+    of installed, the rest is carried out as it stands there. The checkout is one that only its owner may read, and after
+    the build every file gets another time, as builders do that make the same image twice."""
+    folder = tmp_path_factory.mktemp("image")
+    venv.create(folder / "venv", with_pip=False, symlinks=True)
+    app = folder / "app"
     for name in closure():
         for file in metadata.distribution(name).files or ():
             source = Path(str(file.locate()))
-            if ".." not in file.parts and source.is_file():
-                (site / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(source, site / file)
-    app = tmp_path / "app"
+            if ".." not in file.parts and source.is_file() and source.suffix != ".pyc":
+                (app / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, app / file)
     for path in sent():
-        (app / path).parent.mkdir(parents=True, exist_ok=True)
+        (app / path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.copy2(ROOT / path, app / path)
-    (app / "gateway_runtime" / "requirements.txt").unlink()
+        (app / path).chmod(0o600)
+    (run,) = [rest for word, rest in INSTRUCTIONS[: STAGES[-1]] if word == "RUN" and "pip install" not in rest]
+    there = {"PATH": f"{folder}/venv/bin:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", run.replace("/app", str(app))], env=there, check=True, timeout=240)
+    for path in app.rglob("*.py"):
+        os.utime(path, (0, 0))
+    return folder / "venv" / "bin" / "python", app
 
-    def run(code: str) -> str:
-        done = subprocess.run([python, "-c", code], cwd=app, capture_output=True, text=True, timeout=240, check=True)
-        return done.stdout.strip()
 
+def run(image: tuple[Path, Path], *words: str) -> tuple[str, str]:
+    """What a command says in the image, on stdout and on stderr."""
+    python, app = image
+    environment = {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [python, *words], cwd=app, env=environment, capture_output=True, text=True, timeout=240, check=True
+    )
+    return done.stdout.strip(), done.stderr
+
+
+def test_just_these_files_and_these_libraries_can_all_be_imported(image: tuple[Path, Path]) -> None:
     absent = ("xgw", "httpx", "pytest", "pip", "hypothesis", "psutil", "google.cloud.run_v2")
-    assert run(f"import importlib.util as u; print([n for n in {absent!r} if u.find_spec(n)])") == "[]"
+    assert run(image, "-c", f"import importlib.util as u; print([n for n in {absent!r} if u.find_spec(n)])")[0] == "[]"
     run(
+        image,
+        "-c",
         "import pkgutil, importlib, gateway_runtime\n"
         "for m in pkgutil.walk_packages(gateway_runtime.__path__, 'gateway_runtime.'):\n"
-        "    m.name.endswith('__main__') or importlib.import_module(m.name)"
+        "    m.name.endswith('__main__') or importlib.import_module(m.name)",
     )
+
+
+def test_a_start_compiles_nothing_whatever_times_the_files_have(image: tuple[Path, Path]) -> None:
+    _, told = run(image, "-v", "-c", "import gateway_runtime.server.run, gateway_runtime.roles.gateway")
+    loaded = re.findall(rf"^# code object from '{image[1]}/(\S+)'", told, re.MULTILINE)
+    assert len(loaded) > 50
+    assert [path for path in loaded if not path.endswith(".pyc")] == []
+    # The base image has no byte code of the standard library: its publisher takes it out.
+    (command,) = [rest for word, rest in LAST if word == "RUN"]
+    assert re.search(r"python -m compileall .*--invalidation-mode unchecked-hash .* /usr/local/lib/python3\*$", command)
+
+
+def test_everybody_may_read_all_of_it_and_nobody_but_its_owner_write(image: tuple[Path, Path]) -> None:
+    modes = {path: path.stat().st_mode & 0o777 for path in (image[1], *image[1].rglob("*"))}
+    wanted = {path: 0o555 if path.is_dir() else 0o444 for path in modes}
+    assert [path for path, mode in modes.items() if mode & wanted[path] != wanted[path] or mode & 0o022] == []
+
+
+def test_what_only_serves_those_who_develop_is_not_in_it(image: tuple[Path, Path]) -> None:
+    files = [path.relative_to(image[1]) for path in image[1].rglob("*") if path.is_file()]
+    dev = {".c", ".h", ".pyi", ".pyx", ".pxd", ".proto", ".a"}
+    assert [path for path in files if path.suffix in dev or "tests" in path.parts or path.parts[0] == "bin"] == []
+    assert not (image[1] / "gateway_runtime" / "requirements.txt").exists()
+
+
+def test_just_that_starts_answers_and_stops(image: tuple[Path, Path], tmp_path: Path) -> None:
+    python, app = image
     port = free_port()
     out = tmp_path / "out.log"
     with out.open("wb") as sink:

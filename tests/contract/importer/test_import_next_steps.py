@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.import_stage import Desk
+from xgw.errors import ExitCode
 
 LATIN = "Name;Mail-Adresse;Nr.;Firma\nJörg;jörg at x;1;Müller\nAnn;ann@x.com;2;\n".encode("cp1252")
 
@@ -41,7 +42,7 @@ def test_the_next_command_repeats_what_decides_about_rows_and_works_as_it_stands
     name = desk.file(LATIN, "my leads.csv")
     done = desk.here("import", name, *WORDS)
     assert done.code == 7, done
-    again = next_of(done.out)
+    again = next_of(done.err)
     assert again[:4] == ["xgw", "contacts", "import", "my leads.rejects.csv"]
     told = " ".join(again)
     for word in ("--key Nr.", "--rule Firma=fill", "--encoding cp1252", "--delimiter ;", "--unmapped custom"):
@@ -63,8 +64,8 @@ def test_a_rejects_file_with_a_mark_or_in_utf8_needs_no_encoding(desk: Desk) -> 
         (("utf-8", b"name,email\nAnn\xff,a@x.com\n"), ("utf-16", "name,email\nAnn,a at x\n".encode("utf-16")))
     ):
         done = desk.here("import", desk.file(text, f"{number}.csv"), "--encoding", said)
-        assert "--encoding" not in next_of(done.out)
-        assert desk.here(*next_of(done.out)[2:]).code == 7
+        assert "--encoding" not in next_of(done.err)
+        assert desk.here(*next_of(done.err)[2:]).code == 7
 
 
 def test_the_way_to_go_on_repeats_everything_but_the_limit(desk: Desk) -> None:
@@ -91,7 +92,7 @@ def test_rejects_that_somebody_mended_are_not_written_over(desk: Desk) -> None:
     assert done.code == 7
     assert first.read_text() == mended
     assert "Bob,bad" in second.read_text()
-    assert "leads.rejects-2.csv" in next_of(done.out)
+    assert "leads.rejects-2.csv" in next_of(done.err)
     assert "leads.rejects.csv is there already and was not written by an import, or was changed since" in done.err
 
 
@@ -113,3 +114,45 @@ def test_too_many_rejects_are_told_with_their_reasons_and_kept_though_the_first_
     assert (desk.root / "leads.rejects.csv").read_text().count("bad") == 5
     assert desk.stored() == {}
     assert desk.here(*next_of(done.err, "fix:")[2:]).code == 7
+
+
+def test_with_quiet_only_the_result_is_told(desk: Desk) -> None:
+    done = desk.here("import", desk.file(BAD), "-q")
+    assert (done.code, done.err) == (ExitCode.REJECTS, "")
+    for hint in ("Next:", "Undo:"):
+        assert hint not in done.out
+    assert "created 1" in done.out
+    assert "Rejects with reasons: leads.rejects.csv" in done.out
+
+
+def test_with_nothing_begun_there_is_nothing_to_resume_and_the_fix_begins_it(desk: Desk) -> None:
+    done = desk.here("import", desk.file(BAD, "my leads.csv"), "--on-duplicate", "fill", "--resume")
+    done.assert_told(ExitCode.USAGE, "there is nothing to resume")
+    assert desk.data("imports") == []
+    begin = next_of(done.err, "fix:")
+    assert "--resume" not in begin
+    assert desk.here(*begin[2:]).code == ExitCode.REJECTS
+    assert desk.here(*begin[2:], "--resume").code == ExitCode.REJECTS, "it is finished: that is said, and no fault"
+
+
+def test_a_job_may_say_resume_in_its_first_try_too(desk: Desk) -> None:
+    job = {"CLOUD_RUN_EXECUTION": "e-1", "CLOUD_RUN_TASK_INDEX": "0", "CLOUD_RUN_TASK_COUNT": "2"}
+    assert desk.here("import", desk.file(BAD), "--resume", env=job).code == ExitCode.REJECTS
+
+
+def test_resuming_and_leaving_an_import_at_once_is_refused(desk: Desk) -> None:
+    desk.here("import", desk.file(BAD), "--resume", "--restart").assert_told(ExitCode.USAGE, "--resume", "--restart")
+
+
+def test_a_dry_run_writes_no_contact_and_no_file_but_those_that_are_named(desk: Desk) -> None:
+    there = {desk.root / desk.file(BAD)}
+    assert desk.here("import", "leads.csv", "--dry-run").code == ExitCode.REJECTS
+    assert {path for path in desk.root.iterdir() if path != desk.home} == there
+    done = desk.here("import", "leads.csv", "--dry-run", "--save-mapping", "m.toml", "--rejects", "r.csv")
+    assert "the mapping is saved in m.toml" in done.err
+    assert {path for path in desk.root.iterdir() if path != desk.home} == {
+        *there,
+        desk.root / "m.toml",
+        desk.root / "r.csv",
+    }
+    assert desk.here("import", "leads.csv", "--mapping", "m.toml").code == ExitCode.REJECTS

@@ -12,23 +12,18 @@ from typing import Any
 
 import pytest
 
-from xgw.cli.contacts import stoppable
-from xgw.cli.phase import _stoppable
+from xgw.cli.stopping import Stop, stoppable
 from xgw.cli.streams import write_err
 
 TALKING = SimpleNamespace(quiet=False)
-Ways = Callable[[], AbstractContextManager[Callable[[], bool]]]
-WAYS: dict[str, tuple[Ways, str]] = {
-    "contacts": (lambda: stoppable(TALKING, "finishing", "xgw again"), "to go on: xgw again"),  # type: ignore[arg-type]
-    "phase": (lambda: _stoppable(TALKING), "another line"),  # type: ignore[arg-type]
-}
 
 
 class Interrupting(io.RawIOBase):
-    """A file whose every write is met by Ctrl-C before it has returned."""
+    """A file whose every write is met by Ctrl-C before it has returned, until it is told to be `quiet`."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self.quiet = False
 
     def writable(self) -> bool:
         return True
@@ -38,7 +33,8 @@ class Interrupting(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         count = os.write(self._fd, data)
-        signal.raise_signal(signal.SIGINT)
+        if not self.quiet:
+            signal.raise_signal(signal.SIGINT)
         return count
 
 
@@ -46,23 +42,47 @@ class Interrupting(io.RawIOBase):
 def interrupting(patch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
     """stderr is such a file; what came out of it."""
     reader, writer = os.pipe()
-    stream = io.TextIOWrapper(io.BufferedWriter(Interrupting(writer)), encoding="utf-8", line_buffering=True)
+    file = Interrupting(writer)
+    stream = io.TextIOWrapper(io.BufferedWriter(file), encoding="utf-8", line_buffering=True)
     with patch.context() as patched:
         patched.setattr("sys.stderr", stream)
         yield lambda: os.read(reader, 65536).decode()
+    file.quiet = True
+    stream.close()  # the line that was interrupted is still in its buffer
     for end in (reader, writer):
         os.close(end)
 
 
-@pytest.mark.parametrize("command", WAYS)
-def test_an_interrupt_in_the_middle_of_a_line_is_taken_as_any_other(
-    command: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    way, told = WAYS[command]
+def way(**options: Any) -> AbstractContextManager[Stop]:
+    return stoppable(TALKING, "finishing", "xgw again", **options)  # type: ignore[arg-type]
+
+
+def test_an_interrupt_in_the_middle_of_a_line_is_taken_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     with interrupting(monkeypatch) as said:
-        with pytest.raises(KeyboardInterrupt), way() as stopping:  # noqa: PT012
+        with pytest.raises(KeyboardInterrupt), way() as stop:  # noqa: PT012
             write_err("a line\n")
-            assert stopping()
-            assert "Ctrl-C again stops at once" in said()
+            assert stop()
+            assert "finishing; Ctrl-C again stops at once" in said()
             write_err("another line\n")
-        assert told in said()
+        assert "to go on: xgw again" in said()
+
+
+def test_when_the_work_is_over_nobody_has_asked_to_stop_and_the_first_signal_is_only_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with interrupting(monkeypatch) as said, way() as stop:
+        write_err("a line\n")
+        assert said()
+        stop.over("the result follows")
+        assert not stop()
+        write_err("another line\n")
+        assert "the result follows; Ctrl-C again stops at once" in said()
+
+
+def test_a_signal_that_is_not_taken_is_left_to_whoever_had_it() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with way(signals=(signal.SIGINT,)):
+        assert signal.getsignal(signal.SIGTERM) is before
+    with way():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -4,6 +4,7 @@ import base64
 import json
 import stat
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,9 @@ def test_json_says_for_whom_it_is_and_when_it_ends(tmp_path: Path) -> None:
     assert document["schema"] == "xgw.token/v1"
     data = document["data"]
     assert (data["user"], data["tenant"], data["roles"]) == ("engineer", "demo", [])
-    assert identity(data["token"], files.data(tmp_path / "state")).expires == pytest.approx(data["expires"], abs=2)
+    ends = datetime.fromisoformat(data["expires"])
+    assert ends.utcoffset() == timedelta(0)
+    assert identity(data["token"], files.data(tmp_path / "state")).expires == pytest.approx(ends.timestamp(), abs=2)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ from typing import Any, cast
 
 import pytest
 
-from xgw.cli.phase_screens import next_after_plan, next_after_status, plan_report
+from xgw.cli.phase_screens import next_after_plan, next_after_status, plan_report, status_report
+from xgw.ledger import Ledger
+from xgw.plan.model import Delta, FieldChange
 from xgw.plan.phase1 import PHASE1
 from xgw.planning import PhasePlan, StepPlan
-from xgw.report import Style
+from xgw.report import Style, render
 from xgw.settings import Settings
 from xgw.target import Target
 
@@ -49,3 +51,42 @@ def test_the_step_offered_alone_is_one_that_has_something_to_do() -> None:
 )
 def test_status_says_what_makes_sense_next(states: tuple[str, ...], command: str) -> None:
     assert next_after_status([planned(*states)]).startswith(f"Next: {command}")
+
+
+@pytest.mark.parametrize(
+    ("state", "settled"),
+    [("holds", True), ("measure", True), ("skipped", True)]
+    + [(state, False) for state in ("change", "resume", "blocked", "pinned", "drift")],
+)
+def test_a_plan_is_settled_when_there_is_nothing_to_write_and_nothing_in_the_way(state: str, settled: bool) -> None:
+    assert planned("holds", state).settled is settled
+
+
+def test_what_will_be_written_is_shown_whole_however_long_it_is() -> None:
+    before, after = ("https://old.example.com " * 9, "https://new.example.com,https://two.example.com," * 12)
+    delta = Delta("gateway", (FieldChange("env.CORS_ALLOWED_ORIGINS", before, after),))
+    plan = PhasePlan(PHASE1, "t", (StepPlan(PHASE1.steps[7], "change", (delta,)),), {})
+    shown = render(plan_report(plan, HERE, PLAIN), "table", PLAIN)
+    assert f"-> {after}" in shown
+    assert before not in shown, "what goes may be cut"
+
+
+def test_status_names_the_run_whose_evidence_it_shows_also_where_nothing_was_applied(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+    reading = {"probe": "memory", "expected": "", "verdict": "passed", "where": "live"}
+
+    def measured(run: int, step: str, text: str, attempt: int = 0) -> None:
+        body = {**reading, "measured": text, "at": "2026-11-29T04:29:18.169+00:00"}
+        ledger.append("evidence", target="t", run=run, attempt=attempt, step=step, body=body)
+
+    attempt = ledger.append("intended", target="t", run=1, step="1.1", body={"deltas": []}).attempt
+    measured(1, "1.1", "by run 1", attempt)
+    measured(2, "1.1", "by run 2", attempt)
+    measured(2, "1.2", "by run 2")
+    rows = status_report(planned("holds", "change", "change"), ledger.measured("t"), HERE).rows
+    ledger.close()
+    assert [(row[3], row[5]) for row in rows] == [
+        ("memory: by run 2", 2),
+        ("memory: by run 2", 2),
+        ("never measured", None),
+    ]

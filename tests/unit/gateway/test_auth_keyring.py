@@ -67,6 +67,24 @@ def test_a_new_key_is_found_at_once_and_the_old_one_holds_until_it_is_withdrawn(
     told(play)
 
 
+def test_health_tells_old_keys_from_missing_ones() -> None:
+    async def play() -> None:
+        story = Story(stale=600)
+        assert story.keys.health() == {"status": "ok", "keys": "not read yet"}
+        await story.later(0)
+        assert story.keys.health() == {"status": "ok", "keys": "read"}
+        story.source.fails = True
+        await story.later(3600)
+        assert story.keys.health() == {"status": "degraded", "keys": "old"}
+        await story.later(600)
+        assert story.keys.health() == {"status": "degraded", "keys": "missing"}
+        story.source.fails = False
+        await story.later(30)
+        assert story.keys.health() == {"status": "ok", "keys": "read"}
+
+    told(play)
+
+
 def test_a_thousand_unknown_keys_cause_one_read_in_thirty_seconds() -> None:
     async def play() -> None:
         story = Story()

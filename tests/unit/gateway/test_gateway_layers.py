@@ -157,9 +157,9 @@ def test_every_code_answers_in_the_one_envelope(code: str, tmp_path: Path) -> No
     if response.status < 500:
         assert entries == [], "a refusal is told by its access line alone"
         return
-    assert entries[0]["severity"] == "ERROR"
-    assert "test_gateway" in entries[0]["stack_trace"] or "gateway_request" in entries[0]["stack_trace"]
+    assert (entries[0]["severity"], entries[0]["message"].partition(":")[0]) == ("ERROR", code)
     assert entries[0]["details"] == {"address": "10.0.0.3:6379"}
+    assert "stack_trace" not in entries[0], "it was raised on purpose"
 
 
 def test_a_refusal_is_one_line_with_its_code_and_its_reason(tmp_path: Path) -> None:
@@ -176,11 +176,17 @@ def test_a_refusal_is_one_line_with_its_code_and_its_reason(tmp_path: Path) -> N
     assert "stack_trace" not in entry
 
 
-def test_what_was_shed_is_logged_without_a_stack(tmp_path: Path) -> None:
-    response, error, entries = failed(Shed("every place is taken", retry_after=7), tmp_path)
+def test_a_fault_that_was_foreseen_is_one_line_with_its_upstream_and_its_reason(tmp_path: Path) -> None:
+    response, error, (entry,) = failed(Shed("every place is taken", retry_after=7, upstream="slack"), tmp_path)
     assert (response.status, error["code"], response.header(b"retry-after")) == (503, "SERVICE_UNAVAILABLE", b"7")
-    assert entries[0]["severity"] == "ERROR"
-    assert "stack_trace" not in entries[0]
+    assert (entry["severity"], entry["message"]) == ("ERROR", "SERVICE_UNAVAILABLE: slack: every place is taken")
+    assert "stack_trace" not in entry
+
+
+def test_a_fault_that_was_foreseen_needs_no_stack_of_what_it_came_from(tmp_path: Path) -> None:
+    problem = Problem("BAD_GATEWAY", upstream="crm", reason="no connection")
+    problem.__cause__ = ConnectionRefusedError(111, "Connect call failed")
+    assert "stack_trace" not in failed(problem, tmp_path)[2][0]
 
 
 class Attributed(Exception):

@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
 import re
-from typing import Any
 
 import pytest
 
-from gateway_runtime.errors import CODES, Problem
+from gateway_runtime.errors import Problem
 from gateway_runtime.layers.measure import Measure
 from gateway_runtime.metrics import BUCKETS, SERIES_LIMIT, Metrics
 from gateway_runtime.roles.gateway import gateway
@@ -95,85 +93,6 @@ def test_a_request_is_counted_when_it_has_ended_and_by_its_pattern() -> None:
     ):
         assert line in text
     assert "secret-name" not in text
-
-
-# The description and the route table say the same.
-
-
-def described() -> Any:
-    from importlib.resources import files
-
-    return json.loads(files("gateway_runtime").joinpath("openapi.json").read_text())
-
-
-def refs(node: Any) -> list[str]:
-    if isinstance(node, dict):
-        own = [node["$ref"]] if "$ref" in node else []
-        return own + [ref for value in node.values() for ref in refs(value)]
-    return [ref for value in node for ref in refs(value)] if isinstance(node, list) else []
-
-
-def rows() -> dict[str, set[str]]:
-    """Pattern -> methods, for the default settings."""
-    found: dict[str, set[str]] = {}
-    for route in gateway(read({}), Metrics()).routes:
-        found.setdefault(route.pattern, set()).update(route.methods)
-    return found
-
-
-def pattern_of(path: str) -> str:
-    """The route that serves a described path: its own, or the longest `*` above it."""
-    table = rows()
-    if path in table:
-        return path
-    fitting = [pattern for pattern in table if pattern.endswith("/*") and f"{path}/".startswith(pattern[:-1])]
-    return max(fitting, key=len)
-
-
-def test_every_route_is_described_and_nothing_else() -> None:
-    described_patterns = {pattern_of(path) for path in described()["paths"]}
-    assert described_patterns == set(rows())
-
-
-VERBS = {"get", "head", "post", "put", "patch", "delete"}
-
-
-@pytest.mark.parametrize("path", sorted(described()["paths"]))
-def test_a_described_method_is_a_routed_method(path: str) -> None:
-    operations = VERBS & set(described()["paths"][path])
-    allowed = {method.lower() for method in rows()[pattern_of(path)]}
-    assert operations <= allowed
-    assert "get" in operations or path.endswith("/batch")
-    if path in rows() or "{rest}" in path:
-        assert operations == allowed
-
-
-def test_public_in_the_description_is_public_in_the_table() -> None:
-    public = {route.pattern for route in gateway(read({}), Metrics()).routes if route.public}
-    for path, item in described()["paths"].items():
-        for verb in VERBS & set(item):
-            guarded = item[verb].get("security", described()["security"]) == [{"bearer": []}]
-            assert guarded is (pattern_of(path) not in public), (path, verb)
-
-
-def test_the_description_is_sound_in_itself() -> None:
-    document = described()
-    assert document["openapi"].startswith("3.1.")
-    for ref in refs(document):
-        node = document
-        for part in ref.removeprefix("#/").split("/"):
-            node = node[part]
-    operations = [item[verb] for item in document["paths"].values() for verb in VERBS & set(item)]
-    names = [operation["operationId"] for operation in operations]
-    assert len(set(names)) == len(names)
-    for path, item in document["paths"].items():
-        given = {p["name"] for p in item.get("parameters", ()) if p.get("in") == "path"}
-        assert set(re.findall(r"\{(\w+)\}", path)) == given
-
-
-def test_described_errors_are_errors_we_have() -> None:
-    responses = described()["components"]["responses"]
-    assert {int(name[1:4]) for name in responses} <= {status for status, _ in CODES.values()}
 
 
 def test_the_plans_deadlines_are_the_defaults() -> None:

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gateway_runtime.contacts.model import Contact
@@ -106,7 +107,7 @@ def test_books_that_hold_are_told(kept: Journal) -> None:
         ("DELETE FROM reject", "1 rejected by the batches, 0 one by one"),
         ("INSERT INTO picture VALUES (3, 0, 'id', '{}')", "0 updated by the batches, 1 one by one"),
         ("DELETE FROM batch WHERE n = 0", None),
-        ("UPDATE batch SET settled = 0 WHERE n = 10", "1 batches without an end"),
+        ("UPDATE batch SET settled = 0 WHERE n = 10", "1 batch without an end"),
         ("UPDATE batch SET rows = 11, unchanged = 1 WHERE n = 0", "batch 0 counts 11 rows"),
         ('UPDATE batch SET start = \'{"byte": 31, "row": 10, "line": 3}\' WHERE n = 10', "rows 11 to 10 are missing"),
     ],
@@ -157,6 +158,7 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LedgerFault) as found:
         journal.opened(tmp_path / "y.db")
     assert found.value.cause == "SQLITE_NOTADB"
+    assert [it.path for it in psutil.Process().open_files() if Path(it.path).parent == tmp_path] == []
 
 
 def test_runs_are_found_by_their_file_tenant_and_store(tmp_path: Path) -> None:
