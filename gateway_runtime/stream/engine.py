@@ -28,7 +28,7 @@ from socketio.exceptions import ConnectionRefusedError as Refuse
 
 from gateway_runtime.stream.path import PATH
 from gateway_runtime.stream.reasons import BAD_MESSAGE, GONE, LEFT, REFUSED, SLOW, Reason
-from gateway_runtime.stream.session import NEVER, POLL_PACKETS, Outbox, Reader, Session
+from gateway_runtime.stream.session import BURST_SECONDS, NEVER, POLL_PACKETS, Outbox, Reader, Session
 
 if TYPE_CHECKING:
     from gateway_runtime.settings import Settings
@@ -60,11 +60,11 @@ class Keeper(Protocol):
 class Engine(engineio.AsyncServer):  # type: ignore[misc]
     """Engine.IO with our queue, our heartbeat, and our loop behind a WebSocket."""
 
-    backlog = 0
+    backlog = burst = 0
     sessions: dict[str, Session]
 
     def create_queue(self, *_: Any, **__: Any) -> Outbox:
-        return Outbox(self.backlog)
+        return Outbox(self.backlog, self.burst)
 
     def start_background_task(self, target: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
         if getattr(target, "__name__", "") != "_send_ping":
@@ -142,7 +142,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         self._keeper = keeper
         self.sessions = sessions
         self.eio.sessions = sessions
-        self.eio.backlog = settings.ws_backlog_bytes
+        self.eio.backlog, self.eio.burst = settings.ws_backlog_bytes, settings.ws_message_rate * BURST_SECONDS
         self.eio.websockets()
         self.on("connect", self._on_connect)
 

@@ -17,7 +17,8 @@ NEVER = float("inf")
 BURST_SECONDS = 4
 """Seconds' worth of messages a client may send at once."""
 PACKETS = 512
-"""Packets that may wait for a polling client, beside the bytes of WS_BACKLOG_BYTES."""
+"""Packets that may wait for a polling client, beside the bytes of WS_BACKLOG_BYTES; more when it may send more at once, for each
+may have an answer."""
 POLL_PACKETS = 16
 """Packets in the answer to one poll: python-socketio's client takes no more, and calls the answer broken."""
 
@@ -88,9 +89,10 @@ class Outbox:
     Bounded: `overflow` is called when the client lets too much wait.
     """
 
-    __slots__ = ("_given", "_limit", "_packets", "_size", "_waiting", "overflow", "owner")
+    __slots__ = ("_given", "_limit", "_most", "_packets", "_size", "_waiting", "overflow", "owner")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, burst: int = 0) -> None:
+        self._most = max(PACKETS, burst)
         self._packets: list[Any] = []
         self._size = self._given = 0
         self._limit = limit
@@ -115,7 +117,7 @@ class Outbox:
             self._pass_on(owner.line, packet)
             return
         size = _size(packet)
-        if self._size + size > self._limit or len(self._packets) >= PACKETS:
+        if self._size + size > self._limit or len(self._packets) >= self._most:
             if self.overflow is not None:
                 self.overflow()
             return

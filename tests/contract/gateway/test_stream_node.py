@@ -76,6 +76,15 @@ def test_all_it_says_when_it_connects_is_taken_however_many_packets_that_are(
     counted(gateways[0], 0)
 
 
+def test_who_may_say_much_at_once_gets_all_the_answers(tmp_path: Path) -> None:
+    with (
+        running(tmp_path, WS_MESSAGE_RATE="500", RATE_LIMIT_ADDRESS="off") as gateway,
+        node_client(gateway.port, user_token("much"), "polling", greet=[["keepalive"]] * 1500) as client,
+    ):
+        assert [client.until("ack")["data"][0] for _ in range(1500)] == [{"ok": True}] * 1500
+        assert [event["on"] for event in client.events if event["on"] != "ack"] == ["connect"]
+
+
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 def test_who_says_too_much_at_once_is_told_not_to_come_again_and_does_not(tmp_path: Path, transport: str) -> None:
     with (
