@@ -35,6 +35,12 @@ def _steps(_: click.Context, option: click.Parameter, value: Wish) -> Wish:
     return found
 
 
+def _scope(only: Wish = (), skip: Wish = (), force: bool = False) -> str:
+    """The options that say which steps, as they are typed: advice must not reach further than what was asked for."""
+    told = (("--only", ",".join(only)), ("--skip", ",".join(skip)))
+    return "".join(f" {name} {steps}" for name, steps in told if steps) + (" --force" if force else "")
+
+
 _only = click.option("--only", multiple=True, metavar="STEPS", callback=_steps, help="Only these steps: 1.1,1.8.")
 _skip = click.option("--skip", multiple=True, metavar="STEPS", callback=_steps, help="All but these steps.")
 _force = click.option("--force", is_flag=True, help="Overwrite what somebody changed since the ledger wrote it.")
@@ -132,6 +138,12 @@ def _apply_command(number: int) -> click.Command:
         from xgw.planning import plan as make_plan
 
         command = f"phase{number} apply"
+        if saved and (only or skip):
+            raise UsageFault(
+                "a saved plan is applied whole, or not at all",
+                cause=f"{saved} says which steps, and so does {'--only' if only else '--skip'}",
+                fix=f"save a plan of those steps: xgw phase{number} plan{_scope(only, skip)} --out FILE",
+            )
         with opened(invocation, writing="" if dry_run else command) as bench:
             if saved:
                 only = saved_plan.steps_of(saved, bench.target.id)
