@@ -207,6 +207,7 @@ def load(
     origins: dict[str, str] = {}
     for name, scalar in SCALARS.items():
         values[name], origins[name] = _choose(name, scalar, flags, environ, scalars.get(name))
+    _refuse_shared_services(values, origins)
     read = _overrides(overrides)
     origins.update({".".join(key): entry.where for key, entry in overrides.items()})
     return _frozen(values, read, home=state_home(environ), config=path, origins=origins)
@@ -240,6 +241,20 @@ def _choose(
         return scalar.check(entry.value), entry.where
     except ValueError as wanted:
         raise fault_at(entry, f"{name} is {entry.value!r}, and wants {wanted}") from None
+
+
+def _refuse_shared_services(values: Mapping[str, str | float | None], origins: Mapping[str, str]) -> None:
+    """Two roles on one service would write over each other's values, step by step."""
+    named: dict[object, str] = {}
+    for key in (f"services.{role}" for role in ROLES):
+        other = named.setdefault(values[key], key)
+        if other != key:
+            told = key if origins[key] != "default" else other
+            raise UsageFault(
+                f"{origins[told]}: {other} and {key} are both {values[key]!r}",
+                cause="each role is a service of its own: the plan writes different values to them",
+                fix=f"name another service in {told}",
+            )
 
 
 def _overrides(entries: Mapping[tuple[str, ...], Entry]) -> dict[str, dict[str, dict[str, str]]]:

@@ -126,6 +126,19 @@ def test_without_a_file_the_settings_are_the_documents() -> None:
     assert ROLES == model.ROLES
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[services]\ncrm = 'one'\nslack = 'one'", "services.slack and services.crm are both 'one'"),
+        ("[services]\ngateway = 'crm-engine'", "xgw.toml:2: services.gateway and services.crm are both 'crm-engine'"),
+    ],
+)
+def test_two_roles_are_never_one_service(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageFault) as caught:
+        _load(tmp_path, text)
+    assert message in caught.value.message
+
+
 def test_settings_cannot_be_changed() -> None:
     found = load({}, environ={}, cwd=Path("/"))
     with pytest.raises(AttributeError):

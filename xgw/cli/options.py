@@ -52,7 +52,13 @@ class Invocation:
         """The settings in force. UsageFault when a flag, a variable or xgw.toml cannot be used."""
         from xgw.settings import load
 
-        return load(self.flags)
+        settings = load(self.flags)
+        if settings.overrides:  # only then: the plan is not needed for reading settings
+            from xgw.plan import steps
+            from xgw.plan.overrides import check
+
+            check(settings, steps())
+        return settings
 
 
 def common_options() -> list[click.Parameter]:
