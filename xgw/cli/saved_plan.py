@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,12 @@ def require_same(path: Path, planned: PhasePlan) -> None:
         and _writes(planned, found.step.id) != data["steps"].get(found.step.id, {}).get("writes")
     ]
     if data["phase"] != planned.phase.number or moved or other:
+        asked = [found.step.id for found in planned.steps if found.state != "skipped"]
+        only = f" --only {','.join(asked)}" if len(asked) < len(planned.steps) else ""
         raise Conflict(
             f"{path} is stale: the target moved since it was planned",
             cause=f"changed since: {', '.join(moved) or ', '.join(other) or 'the phase'}",
-            fix=f"plan again: xgw phase{planned.phase.number} plan --out {path}",
+            fix=f"plan again: xgw phase{planned.phase.number} plan{only} --out {shlex.quote(str(path))}",
         )
 
 
