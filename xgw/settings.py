@@ -171,6 +171,12 @@ def state_home(environ: Mapping[str, str] | None = None) -> Path:
 
 def config_path(flag: str | None, environ: Mapping[str, str], cwd: Path) -> tuple[Path | None, str]:
     """The file to read and who named it. A file that was named must exist; ./xgw.toml need not."""
+    if flag == "":
+        raise UsageFault(
+            "--config names no file",
+            cause="it is empty; in a script, a variable may not be set",
+            fix="--config FILE, or leave it out",
+        )
     for told, origin in ((flag, "--config"), (environ.get("XGW_CONFIG"), "XGW_CONFIG")):
         if told:
             path = cwd / Path(told).expanduser()

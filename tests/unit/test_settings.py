@@ -91,6 +91,13 @@ def test_an_empty_flag_is_refused_because_an_unset_shell_variable_wrote_it(tmp_p
         load({"project": ""}, environ={}, cwd=tmp_path)
 
 
+def test_an_empty_name_of_a_file_is_refused_and_does_not_mean_the_one_here(tmp_path: Path) -> None:
+    (tmp_path / "xgw.toml").write_text('region = "europe-west1"')
+    with pytest.raises(UsageFault, match="--config names no file"):
+        load({"config": ""}, environ={}, cwd=tmp_path)
+    assert load({}, environ={"XGW_CONFIG": ""}, cwd=tmp_path).region == "europe-west1"
+
+
 def test_a_bad_variable_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageFault, match="XGW_REGION is 'nowhere'"):
         _load(tmp_path, XGW_REGION="nowhere")
