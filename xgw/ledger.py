@@ -25,9 +25,10 @@ import json
 import os
 import socket
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,14 @@ class Ledger:
         self.path = path
         with _as_ledger_fault(path):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.touch(mode=0o600)  # values of variables are in it; SQLite gives its side files the same mode
+            if not path.exists():
+                _create(path)
+            elif not path.stat().st_size:
+                raise LedgerFault(
+                    f"the ledger {path} is empty: what was recorded in it is lost",
+                    cause="the file has 0 bytes, and xgw never leaves one like that",
+                    fix="restore it from a backup; or move it away, with its -wal and -shm files, to start a new one",
+                )
             self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
         try:
             with _as_ledger_fault(path):
@@ -269,6 +277,25 @@ class Ledger:
         self._db.execute("COMMIT")
 
 
+def _create(path: Path) -> None:
+    """A new ledger comes to be whole or not at all: a file of 0 bytes was a ledger once. Several may create it at once."""
+    descriptor, name = tempfile.mkstemp(
+        prefix=f".{path.name}.", dir=path.parent
+    )  # for its owner only; so are its side files
+    os.close(descriptor)
+    fresh = Path(name)
+    try:
+        with closing(sqlite3.connect(fresh, isolation_level=None)) as db:
+            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+        with suppress(FileExistsError):
+            os.link(fresh, path)  # unlike a renaming, it takes nobody's place
+    except OSError:
+        if not path.exists():  # a file system without links
+            os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
 def _switch_to_wal(db: sqlite3.Connection) -> None:
     """Switching needs the file for itself, and SQLite does not wait for that: two processes opening a new ledger at once
     would see "locked"."""
@@ -288,7 +315,8 @@ def who() -> str:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    # Bytes that are no text (a name in another encoding) could not be written down.
+    return f"{user}@{socket.gethostname()}".encode("utf-8", "backslashreplace").decode()
 
 
 def _folded(records: list[Record]) -> list[Attempt]:

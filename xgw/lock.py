@@ -1,7 +1,8 @@
 """One writer per target: a lock file with its holder, host, pid and age.
 
 A lock whose process is gone (or whose pid now belongs to another process) on this machine is stale and is taken over. A
-lock from another machine is never guessed about: `xgw unlock --force` breaks it, and the ledger says who did.
+lock from another machine is never guessed about: `xgw unlock --force` breaks it, and the ledger says who did. A lock file that
+cannot be understood is held by somebody unknown: it was written whole, by another version perhaps, or by hand.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,6 +44,12 @@ class Holder:
         return abs(_started(self.pid) - self.started) > 1
 
     @property
+    def told(self) -> str:
+        """Where it is, in words."""
+        where = f"pid {self.pid} on {self.host}" if self.host else "its lock file cannot be read, so somebody unknown"
+        return f"{where} holds the lock since {self.age:.0f} s ({self.since})"
+
+    @property
     def age(self) -> float:
         """Seconds since the lock was taken."""
         return (datetime.now(UTC) - datetime.fromisoformat(self.since)).total_seconds()
@@ -58,7 +65,7 @@ def held(home: Path, target: str, doing: str) -> Iterator[Holder | None]:
         if previous and not previous.stale:
             raise Conflict(
                 f"{previous.who} is working on this target: {previous.doing}",
-                cause=f"pid {previous.pid} on {previous.host} holds the lock since {previous.age:.0f} s ({previous.since})",
+                cause=previous.told,
                 fix="wait for it; if it is surely gone: xgw unlock --force",
             )
         _write(path, me)
@@ -75,6 +82,12 @@ def holder(home: Path, target: str) -> Holder | None:
     return _read(_path(home, target))
 
 
+def working(home: Path) -> list[Holder]:
+    """Everybody who holds a lock in this home and is, or may be, alive."""
+    found = (_read(path) for path in sorted((home / "locks").glob("*.json")))
+    return [holder for holder in found if holder and not holder.stale]
+
+
 def release(home: Path, target: str, *, force: bool = False) -> Holder | None:
     """Break the lock when it is stale (or by `force`); returns who held it. Raises Conflict for a living holder."""
     path = _path(home, target)
@@ -83,7 +96,7 @@ def release(home: Path, target: str, *, force: bool = False) -> Holder | None:
         if found and not found.stale and not force:
             raise Conflict(
                 f"{found.who} still holds the lock: {found.doing}",
-                cause=f"pid {found.pid} on {found.host} is alive, or is on another machine",
+                cause=f"{found.told}, and is alive or on another machine",
                 fix="wait for it; if it is surely gone: xgw unlock --force",
             )
         path.unlink(missing_ok=True)
@@ -95,12 +108,26 @@ def _path(home: Path, target: str) -> Path:
 
 
 def _read(path: Path) -> Holder | None:
+    """Who holds it. What else a newer xgw may say of itself is left out."""
     try:
-        return Holder(**json.loads(path.read_text()))
+        raw = path.read_bytes()
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError):  # torn by a crash while writing: nobody can be holding what was never written
-        return None
+    try:
+        told = json.loads(raw)
+        return _checked(Holder(**{part.name: told[part.name] for part in fields(Holder)}))
+    except (ValueError, TypeError, LookupError):
+        since = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="milliseconds")
+        return Holder("", "somebody unknown", "", 0, 0.0, since, f"{path} cannot be read")
+
+
+def _checked(told: Holder) -> Holder:
+    """The holder, when every part is of its kind; raises ValueError or TypeError."""
+    kinds = {"pid": int, "started": (int, float)}
+    if not all(isinstance(value, kinds.get(name, str)) for name, value in asdict(told).items()):  # type: ignore[arg-type]
+        raise ValueError("a part of it is of another kind")
+    told.age  # noqa: B018  a `since` that is no moment raises here
+    return told
 
 
 def _write(path: Path, me: Holder) -> None:

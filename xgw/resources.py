@@ -8,7 +8,9 @@
     "concurrency"             "80"               absent: Cloud Run's default
     "timeout"                 "300s"
     "image"                   "host/name@sha256:…"
-    "env.NAME"                "value"            a literal variable; "secret:NAME/VERSION" stands for a secret reference
+    "env.NAME"                "value"            a literal variable; "secret:NAME/VERSION" stands for a secret reference,
+                                                 "masked:…" for a secret in clear (xgw.masking); a literal that begins
+                                                 like these has "literal:" before it
 
 A field that is not set is absent from the mapping.
 """

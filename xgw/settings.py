@@ -155,6 +155,7 @@ FIELDS: Mapping[str, Callable[[object], str]] = MappingProxyType(
 """The fields of a service that an override may set, besides its `env` table."""
 
 _step_id = re.compile(r"[1-4]\.[1-9][0-9]?")
+_secret = re.compile(r"secret:((?:projects/[a-z0-9-]+/secrets/)?[A-Za-z0-9_-]{1,255})(?:/(latest|[1-9][0-9]*))?")
 _env_name = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -170,6 +171,12 @@ def state_home(environ: Mapping[str, str] | None = None) -> Path:
 
 def config_path(flag: str | None, environ: Mapping[str, str], cwd: Path) -> tuple[Path | None, str]:
     """The file to read and who named it. A file that was named must exist; ./xgw.toml need not."""
+    if flag == "":
+        raise UsageFault(
+            "--config names no file",
+            cause="it is empty; in a script, a variable may not be set",
+            fix="--config FILE, or leave it out",
+        )
     for told, origin in ((flag, "--config"), (environ.get("XGW_CONFIG"), "XGW_CONFIG")):
         if told:
             path = cwd / Path(told).expanduser()
@@ -207,6 +214,7 @@ def load(
     origins: dict[str, str] = {}
     for name, scalar in SCALARS.items():
         values[name], origins[name] = _choose(name, scalar, flags, environ, scalars.get(name))
+    _refuse_shared_services(values, origins)
     read = _overrides(overrides)
     origins.update({".".join(key): entry.where for key, entry in overrides.items()})
     return _frozen(values, read, home=state_home(environ), config=path, origins=origins)
@@ -230,7 +238,7 @@ def _choose(
     except ValueError as wanted:
         told = scalar.flag if flag is not None else scalar.variable
         raise UsageFault(
-            f"{told} is {flag if flag is not None else variable!r}, which cannot be used",
+            f"{told} is {_shown(flag if flag is not None else variable)}, which cannot be used",
             cause=f"{name} wants {wanted}",
             fix=f"correct {told}, or leave it out",
         ) from None
@@ -239,7 +247,21 @@ def _choose(
     try:
         return scalar.check(entry.value), entry.where
     except ValueError as wanted:
-        raise fault_at(entry, f"{name} is {entry.value!r}, and wants {wanted}") from None
+        raise fault_at(entry, f"{name} is {_shown(entry.value)}, and wants {wanted}") from None
+
+
+def _refuse_shared_services(values: Mapping[str, str | float | None], origins: Mapping[str, str]) -> None:
+    """Two roles on one service would write over each other's values, step by step."""
+    named: dict[object, str] = {}
+    for key in (f"services.{role}" for role in ROLES):
+        other = named.setdefault(values[key], key)
+        if other != key:
+            told = key if origins[key] != "default" else other
+            raise UsageFault(
+                f"{origins[told]}: {other} and {key} are both {values[key]!r}",
+                cause="each role is a service of its own: the plan writes different values to them",
+                fix=f"name another service in {told}",
+            )
 
 
 def _overrides(entries: Mapping[tuple[str, ...], Entry]) -> dict[str, dict[str, dict[str, str]]]:
@@ -258,9 +280,7 @@ def _override_field(entry: Entry, key: tuple[str, ...]) -> tuple[str, str]:
     if len(key) == 2 and key[0] == "env":
         if not _env_name.fullmatch(key[1]):
             raise fault_at(entry, f"{key[1]!r} is not the name of an environment variable")
-        if not isinstance(entry.value, str):
-            raise fault_at(entry, f"env.{key[1]} is {entry.value!r}, and wants a string", fix=f'"{entry.value}"')
-        return f"env.{key[1]}", entry.value
+        return f"env.{key[1]}", _variable(entry, key[1])
     name = ".".join(key)
     check = FIELDS.get(name)
     if check is None:
@@ -268,7 +288,34 @@ def _override_field(entry: Entry, key: tuple[str, ...]) -> tuple[str, str]:
     try:
         return name, check(entry.value)
     except ValueError as wanted:
-        raise fault_at(entry, f"{name} is {entry.value!r}, and wants {wanted}") from None
+        raise fault_at(entry, f"{name} is {_shown(entry.value)}, and wants {wanted}") from None
+
+
+def _shown(value: object) -> str:
+    """A value in a fault: what was typed, but for a password inside."""
+    from xgw.masking import readable
+
+    return readable(repr(value))
+
+
+def _variable(entry: Entry, name: str) -> str:
+    """A value of an override's `env`: a secret reference in full, or a literal that is no secret."""
+    from xgw.masking import is_secret
+
+    value = entry.value
+    if isinstance(value, str) and value.startswith("secret:"):
+        found = _secret.fullmatch(value)
+        if not found:
+            raise fault_at(
+                entry, f"env.{name} is no reference to a secret", fix='"secret:NAME" or "secret:NAME/VERSION"'
+            )
+        return f"secret:{found[1]}/{found[2] or 'latest'}"
+    if is_secret(name, str(value)):
+        fix = f'refer to Secret Manager: {name} = "secret:NAME"'
+        raise fault_at(entry, f"env.{name} looks like a secret in clear; it would be shown and recorded", fix=fix)
+    if not isinstance(value, str):
+        raise fault_at(entry, f"env.{name} is {value!r}, and wants a string", fix=f'"{value}"')
+    return f"literal:{value}" if value.startswith(("literal:", "masked:")) else value
 
 
 def _frozen(

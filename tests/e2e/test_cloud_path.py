@@ -29,6 +29,12 @@ def test_a_project_is_planned_through_the_endpoint(place: Place) -> None:
     assert done.data["target"] == REHEARSAL
 
 
+def test_what_is_to_be_typed_next_reaches_the_same_project(place: Place) -> None:
+    done = cloud(place, "phase1", "plan", "--only", "1.7")
+    words = f"XGW_ENDPOINT={place.endpoint().grpc} xgw phase1 apply {' '.join(FLAGS)} --only 1.7"
+    assert f"Next: {words}\n" in done.err
+
+
 def test_a_change_of_a_project_needs_a_yes_that_names_it(place: Place) -> None:
     writes, state = place.writes(), place.state()
     for words in (APPLY, (*APPLY, "--no-input")):

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ANYBODY = ("xgw.errors", "xgw.resources", "xgw.faults", "xgw.words", "xgw.plan.model")
+ANYBODY = ("xgw.errors", "xgw.resources", "xgw.faults", "xgw.words", "xgw.masking", "xgw.plan.model")
 """Nouns, faults and words: they import nothing that does anything."""
 
 CLI = (
@@ -58,6 +58,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "xgw.resources": (),
     "xgw.faults": (),
     "xgw.words": (),
+    "xgw.masking": (),
     "gateway_runtime": (),
 }
 

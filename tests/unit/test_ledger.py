@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xgw.errors import LedgerFault
-from xgw.ledger import MOVES, NOTES, Ledger
+from xgw.ledger import MOVES, NOTES, Ledger, who
 
 TARGET = "projects/p/locations/r"
 DELTA = {"role": "gateway", "fields": [], "revision": "gw-1", "old": "gw-0", "carried": False}
@@ -148,6 +150,44 @@ def test_a_torn_ledger_is_refused_with_a_way_out(tmp_path, opened, content):
         opened()
     assert "copy" in fault.value.fix
     assert held_open(tmp_path) == []
+
+
+def test_a_ledger_of_no_bytes_is_lost_and_never_taken_for_a_new_one(tmp_path, opened):
+    opened().append("run", target=TARGET)
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"")
+    for side in tmp_path.glob("ledger.db-*"):
+        side.unlink()
+    for _ in range(2):
+        with pytest.raises(LedgerFault, match="is empty") as fault:
+            opened()
+    assert "backup" in fault.value.fix
+    assert path.read_bytes() == b""
+
+
+def test_a_new_ledger_is_whole_from_its_first_moment_also_where_there_are_no_links(tmp_path, opened, monkeypatch):
+    def unsupported(*_, **__):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", unsupported)
+    opened().append("run", target=TARGET)
+    assert opened().check() == 1
+    assert {path.name for path in tmp_path.iterdir()} <= {"ledger.db", "ledger.db-wal", "ledger.db-shm"}
+
+
+def test_many_who_open_a_new_ledger_at_once_share_one(tmp_path):
+    def run(_):
+        with closing(Ledger(tmp_path / "ledger.db")) as ledger:
+            return ledger.append("run", target=TARGET).run
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(run, range(16))) == list(range(1, 17))
+
+
+def test_a_login_name_that_is_no_text_can_be_recorded(opened, monkeypatch):
+    monkeypatch.setenv("LOGNAME", os.fsdecode(b"j\xff"))
+    record = opened().append("run", target=TARGET, body={"who": who()})
+    assert record.body["who"].startswith("j\\udcff@")
 
 
 def test_a_directory_that_cannot_be_made_is_a_clear_fault(tmp_path):

@@ -71,12 +71,53 @@ def test_a_lock_of_another_machine_is_never_guessed_about(tmp_path):
     assert broken.host == "elsewhere"
 
 
-@pytest.mark.parametrize("torn", ["", "{", "{}", "[]", '{"target": "x"}'])
-def test_a_torn_lock_holds_nobody(tmp_path, torn):
-    other_holder(tmp_path)
-    next((tmp_path / "locks").glob("*.json")).write_text(torn)
+UNREADABLE = {
+    "empty": "",
+    "torn": '{"target": "x"',
+    "hollow": "{}",
+    "a list": "[]",
+    "half of it": '{"target": "x"}',
+    "no moment": {"since": "yesterday"},
+    "a moment of no zone": {"since": "2026-11-29T05:00:00"},
+    "no pid": {"pid": "7"},
+    "not utf-8": b"\xff",
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
+def test_an_unreadable_lock_is_held_by_somebody_unknown_until_it_is_broken(tmp_path, content):
+    other_holder(tmp_path, **(content if isinstance(content, dict) else {}))
+    path = next((tmp_path / "locks").glob("*.json"))
+    if not isinstance(content, dict):
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    found = lock.holder(tmp_path, TARGET)
+    assert found is not None
+    assert (found.stale, found.age < 60) == (False, True)
+    with pytest.raises(Conflict, match="somebody unknown is working on this target") as fault:
+        lock.held(tmp_path, TARGET, "apply").__enter__()
+    assert "cannot be read" in fault.value.cause
+    assert "xgw unlock --force" in fault.value.fix
+    with pytest.raises(Conflict, match="somebody unknown still holds"):
+        lock.release(tmp_path, TARGET)
+    assert lock.release(tmp_path, TARGET, force=True) is not None
     with lock.held(tmp_path, TARGET, "apply") as stale:
         assert stale is None
+
+
+def test_a_lock_that_says_more_than_this_version_knows_is_held(tmp_path):
+    with lock.held(tmp_path, TARGET, "phase1 apply") as _:
+        path = next((tmp_path / "locks").glob("*.json"))
+        path.write_text(json.dumps({**json.loads(path.read_text()), "colour": "blue"}))
+        with pytest.raises(Conflict, match="phase1 apply"), lock.held(tmp_path, TARGET, "rollback"):
+            pass
+        assert [holder.doing for holder in lock.working(tmp_path)] == ["phase1 apply"]
+    assert lock.holder(tmp_path, TARGET) is None
+
+
+def test_who_is_gone_works_on_nothing(tmp_path):
+    assert lock.working(tmp_path) == []
+    other_holder(tmp_path, started=1.0)
+    assert lock.working(tmp_path) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the platform tells the time since the epoch")

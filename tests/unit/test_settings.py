@@ -91,6 +91,13 @@ def test_an_empty_flag_is_refused_because_an_unset_shell_variable_wrote_it(tmp_p
         load({"project": ""}, environ={}, cwd=tmp_path)
 
 
+def test_an_empty_name_of_a_file_is_refused_and_does_not_mean_the_one_here(tmp_path: Path) -> None:
+    (tmp_path / "xgw.toml").write_text('region = "europe-west1"')
+    with pytest.raises(UsageFault, match="--config names no file"):
+        load({"config": ""}, environ={}, cwd=tmp_path)
+    assert load({}, environ={"XGW_CONFIG": ""}, cwd=tmp_path).region == "europe-west1"
+
+
 def test_a_bad_variable_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageFault, match="XGW_REGION is 'nowhere'"):
         _load(tmp_path, XGW_REGION="nowhere")
@@ -124,6 +131,67 @@ def test_without_a_file_the_settings_are_the_documents() -> None:
     assert found.project is None
     assert dict(found.services) == dict(DEFAULT_NAMES)
     assert ROLES == model.ROLES
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("API_TOKEN", '"hunter2"'),
+        ("API_TOKEN", "4711"),
+        ("db_password", '"hunter2"'),
+        ("SENTRY_DSN", '"hunter2"'),
+        ("STRIPE_KEY", '"hunter2"'),
+        ("REDIS_URL", '"redis://:hunter2@10.0.0.3:6379"'),
+        ("CRM_URL", '"https://crm.example/?api_key=hunter2"'),
+        ("STORE", '"host=db password=hunter2"'),
+        ("SIGNING", '"-----BEGIN PRIVATE KEY-----hunter2"'),
+        ("API_TOKEN", '"secret:no/such/form hunter2"'),
+    ],
+)
+def test_an_override_with_a_secret_in_clear_is_refused_and_not_repeated(name: str, value: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageFault) as caught:
+        _load(tmp_path, f'[overrides."1.1".gateway.env]\n{name} = {value}')
+    assert caught.value.message.startswith(f"xgw.toml:2: env.{name} ")
+    assert "secret:NAME" in caught.value.fix
+    assert "hunter2" not in str(vars(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("secret:api-token", "secret:api-token/latest"),
+        ("secret:api-token/3", "secret:api-token/3"),
+        ("secret:projects/my-1/secrets/t/3", "secret:projects/my-1/secrets/t/3"),
+        ("literal:a", "literal:literal:a"),
+        ("masked:a", "literal:masked:a"),
+    ],
+)
+def test_a_reference_to_a_secret_is_kept_in_full_and_a_literal_stays_one(told: str, kept: str, tmp_path: Path) -> None:
+    found = _load(tmp_path, f'[overrides."1.1".gateway.env]\nX = "{told}"')
+    assert override(found, "1.1", "gateway") == {"env.X": kept}
+
+
+def test_a_password_in_a_value_that_cannot_be_used_is_not_repeated(tmp_path: Path) -> None:
+    for text, environ in (
+        ('[redis]\naddress = "redis://:hunter2@h:1"', {}),
+        ("", {"XGW_REDIS_ADDRESS": "redis://:hunter2@h:1"}),
+    ):
+        with pytest.raises(UsageFault) as caught:
+            _load(tmp_path, text, **environ)
+        assert "'redis://***@h:1'" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[services]\ncrm = 'one'\nslack = 'one'", "services.slack and services.crm are both 'one'"),
+        ("[services]\ngateway = 'crm-engine'", "xgw.toml:2: services.gateway and services.crm are both 'crm-engine'"),
+    ],
+)
+def test_two_roles_are_never_one_service(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageFault) as caught:
+        _load(tmp_path, text)
+    assert message in caught.value.message
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -28,6 +28,59 @@ def test_a_secret_is_read_as_a_reference_and_written_back_as_one():
     assert other.containers[0].env[0] == secret("DB")
 
 
+@given(st.sampled_from(["", "secret:", "literal:", "literal:secret:", "masked:"]), st.text(max_size=20))
+def test_a_literal_stays_a_literal_whatever_it_begins_with(begins, rest):
+    made = template(run_v2.EnvVar(name="MODE", value=begins + rest))
+    other = template(secret("MODE"))
+    fields.write(other, {"env.MODE": fields.read(made)["env.MODE"]})
+    assert other.containers[0].env[0] == made.containers[0].env[0]
+
+
+CLEAR = {
+    "API_TOKEN": "hunter2",
+    "SENTRY_DSN": "https://hunter2@sentry.example/1",
+    "REDIS_URL": "redis://:hunter2@10.0.0.3:6379",
+    "SIGNING": "-----BEGIN PRIVATE KEY-----\nhunter2",
+    "DB_SECRET": "secret:hunter2/1",
+}
+
+
+@pytest.mark.parametrize("name", CLEAR)
+def test_a_secret_in_clear_is_read_masked_and_written_back_as_it_was(name):
+    made = template(run_v2.EnvVar(name=name, value=CLEAR[name]))
+    shown = fields.read(made)[f"env.{name}"]
+    assert shown.startswith("masked:")
+    assert "hunter2" not in shown
+    assert fields.read(template(run_v2.EnvVar(name=name, value=CLEAR[name] + "3")))[f"env.{name}"] != shown
+    other = template()
+    fields.write(other, fields.reveal({f"env.{name}": shown, "memory": "1Gi"}, [template(secret(name)), made]))
+    assert other.containers[0].env[0] == made.containers[0].env[0]
+    with pytest.raises(LookupError, match=name):
+        fields.reveal({f"env.{name}": shown}, [other, template()][1:])
+    with pytest.raises(LookupError, match=name):
+        fields.write(template(), {f"env.{name}": shown})
+
+
+def test_of_an_address_only_the_login_is_masked():
+    made = template(run_v2.EnvVar(name="REDIS_URL", value="redis://me:pw@10.0.0.3:6379/0?token=x&db=1"))
+    assert fields.read(made)["env.REDIS_URL"].endswith(":redis://***@10.0.0.3:6379/0?token=***&db=1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AUTH_KEYS", "https://issuer.example/keys.json"),
+        ("RATE_LIMIT_KEYS", "1000"),
+        ("TOKEN_FILE", "/run/token"),
+        ("CORS_ALLOWED_ORIGINS", "https://a.example,https://*.b.example"),
+        ("CACHE_ROUTES", "/api/v2/slack ttl=30 scope=user"),
+        ("API_TOKEN", ""),
+    ],
+)
+def test_what_only_sounds_like_a_secret_is_read_as_it_is(name, value):
+    assert fields.read(template(run_v2.EnvVar(name=name, value=value)))[f"env.{name}"] == value
+
+
 def test_setting_one_variable_leaves_the_others_and_their_order():
     made = template(run_v2.EnvVar(name="A", value="1"), secret("DB"), run_v2.EnvVar(name="Z", value="9"))
     fields.write(made, {"env.A": "2", "env.NEW": "n"})
@@ -61,7 +114,9 @@ VALUES = {
     "concurrency": st.integers(1, 1000).map(str),
     "timeout": st.integers(1, 3600).map(lambda seconds: f"{seconds}s"),
     "image": st.just("app@sha256:2"),
-    "env.MODE": st.text(min_size=1, max_size=20).filter(lambda text: not text.startswith("secret:")),
+    "env.MODE": st.text(min_size=1, max_size=20).filter(
+        lambda text: not text.startswith(("secret:", "literal:", "masked:"))
+    ),
 }
 
 

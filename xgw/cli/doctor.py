@@ -8,9 +8,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from xgw.cli.aim import aimed
 from xgw.cli.options import Invocation, leaf, show
 from xgw.errors import ExitCode, XgwError
 from xgw.report import Cell, Report, Sign, Value, safe
@@ -197,7 +198,7 @@ def examine(invocation: Invocation) -> Iterator[Check]:
 )
 def doctor(invocation: Invocation) -> ExitCode:
     """Check this machine and these settings. Changes nothing; ends with 1 when something fails."""
-    checks = list(examine(invocation))
+    checks = [replace(check, fix=aimed(check.fix, invocation.aim)) for check in examine(invocation)]
     failed = [check for check in checks if check.sign == "fail"]
     rows: list[tuple[Value, ...]] = [(Cell(check.name, check.sign), check.found) for check in checks]
     columns: tuple[str, ...] = ("check", "found")

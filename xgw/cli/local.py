@@ -6,7 +6,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,11 +15,11 @@ import click
 from xgw.cli.group import Table, lazy_group
 from xgw.cli.options import Invocation, confirm, leaf, require_text, show, talk
 from xgw.cli.streams import write_out
-from xgw.errors import ExitCode, UsageFault
+from xgw.errors import Conflict, ExitCode, UsageFault
 from xgw.report import Cell, Report, Value, dumps, safe
 from xgw.words import relative, size
 
-LOCAL_PROJECT = "xgw-local"
+LOCAL_PROJECT, LOCAL_REGION = "xgw-local", "us-central1"
 
 COMMANDS: Table = {
     "Commands": {
@@ -62,13 +62,48 @@ def up(invocation: Invocation, timeout: float) -> None:
     talk(invocation, "Next: xgw local status")
 
 
-@leaf("down", examples=(("xgw local down", "Stop it; the state stays."),))
-def down(invocation: Invocation) -> None:
+_force = click.option("--force", is_flag=True, help="Although somebody may be working on it.")
+
+
+@contextmanager
+def _alone(home: Path, doing: str, force: bool) -> Iterator[None]:
+    """Hold the lock of the local target, if there is one. Raises Conflict while somebody works on it, by whatever name."""
+    from xgw import lock
+    from xgw.local import files
+
+    if force or not files.root(home).is_dir():
+        yield
+        return
+    here = (f"projects/{LOCAL_PROJECT}/", "@loopback")
+    for holder in lock.working(home):
+        if holder.target.startswith(here[0]) or holder.target.endswith(here[1]):
+            raise Conflict(
+                f"{holder.who} is working on the local target: {holder.doing}",
+                cause=holder.told,
+                fix=f"wait for it; if it is surely gone: xgw {doing} --force",
+            )
+    endpoint = files.read_endpoint(home)
+    region = endpoint.region if endpoint else LOCAL_REGION
+    with lock.held(home, f"{here[0]}locations/{region}", doing):
+        yield
+
+
+@leaf(
+    "down",
+    examples=(
+        ("xgw local down", "Stop it; the state stays."),
+        ("xgw local down --force", "Also under a command that is working on it."),
+    ),
+)
+@_force
+def down(invocation: Invocation, force: bool) -> None:
     """Stop the embedded cloud and every process it started. What is deployed on it is there again after `up`."""
     from xgw.local import lifecycle
     from xgw.settings import state_home
 
-    stopped = lifecycle.down(state_home())
+    home = state_home()
+    with _alone(home, "local down", force):
+        stopped = lifecycle.down(home)
     line = "stopped" if stopped else "was not running"
     show(invocation, Report("local-down", head=(f"local target {line}",), data={"stopped": stopped}))
 
@@ -180,7 +215,8 @@ def _following(file: TextIO, pause: float = 0.2) -> Iterator[str]:
         ("xgw local reset --yes", "In a script."),
     ),
 )
-def reset(invocation: Invocation) -> None:
+@_force
+def reset(invocation: Invocation, force: bool) -> None:
     """Stop the embedded cloud and remove everything deployed on it. The ledger of past runs stays, and says that what stood
     on the local target is gone."""
     from xgw.ledger import Ledger
@@ -190,7 +226,8 @@ def reset(invocation: Invocation) -> None:
 
     home = state_home()
     confirm(invocation, f"Remove what is deployed on the local target in {home}?")
-    lifecycle.reset(home)
+    with _alone(home, "local reset", force):
+        lifecycle.reset(home)
     if (home / "ledger.db").exists():
         with closing(Ledger(home / "ledger.db")) as ledger:
             for target in sorted({record.target for record in ledger.records(kind="run")}):

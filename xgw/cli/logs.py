@@ -42,7 +42,8 @@ def logs(invocation: Invocation, service: str, revision: str, minutes: float, co
         role = role_of(bench.target.settings, service)
         since = datetime.now(UTC) - timedelta(minutes=minutes)
         name = bench.target.names[role]
-        found = bench.target.logs.lines(name, revision=revision, since=since, contains=contains)[-lines:]
+        wanted = {"revision": revision, "contains": contains}
+        found = bench.target.logs.lines(name, since=since, limit=lines, newest=True, **wanted)
     rows = [
         (When(line.at, clock=True), Cell(line.severity, _SIGNS.get(line.severity, "")), line.revision, _text(line))
         for line in found

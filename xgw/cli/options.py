@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xgw.cli.aim import Aim, aim_of, aimed
 from xgw.cli.group import CommonOption, Examples, Leaf
 from xgw.cli.streams import (
     COLOUR_CHOICES,
@@ -52,7 +53,18 @@ class Invocation:
         """The settings in force. UsageFault when a flag, a variable or xgw.toml cannot be used."""
         from xgw.settings import load
 
-        return load(self.flags)
+        settings = load(self.flags)
+        if settings.overrides:  # only then: the plan is not needed for reading settings
+            from xgw.plan import steps
+            from xgw.plan.overrides import check
+
+            check(settings, steps())
+        return settings
+
+    @cached_property
+    def aim(self) -> Aim:
+        """What a command that is printed has to say to reach the same target."""
+        return aim_of(self.flags, os.environ)
 
 
 def common_options() -> list[click.Parameter]:
@@ -124,15 +136,15 @@ def require_text(invocation: Invocation, what: str, fix: str = "leave -o out") -
 
 
 def talk(invocation: Invocation, text: str) -> None:
-    """A line for the person, to stderr; nothing with -q."""
+    """A line for the person, to stderr, its commands aimed at the same target; nothing with -q."""
     if not invocation.quiet:
-        write_err(f"{text}\n")
+        write_err(f"{aimed(text, invocation.aim)}\n")
 
 
 def talk_at_once(invocation: Invocation, text: str) -> None:
     """The same from a signal handler, which may have interrupted any other talk."""
     if not invocation.quiet:
-        write_err_at_once(f"{text}\n")
+        write_err_at_once(f"{aimed(text, invocation.aim)}\n")
 
 
 def progress(invocation: Invocation) -> Progress:

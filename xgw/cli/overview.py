@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xgw.cli.aim import Aim, aimed, aimed_plan
 from xgw.cli.bench import Opened, opened, role_of
 from xgw.cli.options import Invocation, leaf, show, talk
 from xgw.errors import ExitCode
@@ -32,7 +33,8 @@ def plan(invocation: Invocation, detailed_exitcode: bool) -> int:
     from xgw.planning import plan as make_plan
 
     with opened(invocation) as bench:
-        plans = [make_plan(bench.target, bench.ledger, phase) for phase in phases(bench.target.settings)]
+        looked = (make_plan(bench.target, bench.ledger, phase) for phase in phases(bench.target.settings))
+        plans = [aimed_plan(planned, invocation.aim) for planned in looked]
         reports = [phase_screens.plan_report(planned, bench.target, invocation.out) for planned in plans]
     if invocation.output == "table":
         text = "\n\n".join(render(report, "table", invocation.out).rstrip("\n") for report in reports)
@@ -83,7 +85,7 @@ def status(invocation: Invocation) -> int:
         if holder
         else None,
     }
-    head, rows = (f"Target {safe(target.label)}", ""), [_row(one) for one in told]
+    head, rows = (f"Target {safe(target.label)}", ""), [_row(one, invocation.aim) for one in told]
     show(invocation, Report("status", columns, rows, head=head, foot=foot, data=data, flat=Report("status", data=told)))
     talk(invocation, next_after_status(plans))
     return ExitCode.OK
@@ -104,9 +106,9 @@ def _service(role: str, service: Service, pinned_to: str) -> dict[str, str]:
     }
 
 
-def _row(told: dict[str, str]) -> tuple[Any, ...]:
+def _row(told: dict[str, str], aim: Aim) -> tuple[Any, ...]:
     """The same for people: what is wrong stands out, with the way out."""
-    release = f"; xgw rollback {told['service']} --release" if told["pinned"] == "by a rollback" else ""
+    release = aimed(f"; xgw rollback {told['service']} --release", aim) if told["pinned"] == "by a rollback" else ""
     traffic = f"{told['traffic']} pinned {told['pinned']}{release}" if told["pinned"] else told["traffic"]
     shown = Cell(traffic, "warn") if told["pinned"] else traffic
     ready = Cell(told["ready"], "ok" if told["ready"] == "ready" else "fail")

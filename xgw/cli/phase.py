@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xgw.cli.aim import aimed_plan
 from xgw.cli.bench import Opened, opened
 from xgw.cli.group import LazyGroup, help_when_alone
 from xgw.cli.options import Invocation, confirm, leaf, progress, show, talk
 from xgw.cli.stopping import stoppable
 from xgw.errors import ExitCode, Missed, Unproven, UsageFault
+from xgw.report import safe
 
 if TYPE_CHECKING:
     from xgw.plan.model import Phase
@@ -33,6 +36,12 @@ def _steps(_: click.Context, option: click.Parameter, value: Wish) -> Wish:
             fix=f"--{option.name} 1.1,1.8, or leave it away",
         )
     return found
+
+
+def _scope(only: Wish = (), skip: Wish = (), force: bool = False) -> str:
+    """The options that say which steps, as they are typed: advice must not reach further than what was asked for."""
+    told = (("--only", ",".join(only)), ("--skip", ",".join(skip)))
+    return "".join(f" {name} {steps}" for name, steps in told if steps) + (" --force" if force else "")
 
 
 _only = click.option("--only", multiple=True, metavar="STEPS", callback=_steps, help="Only these steps: 1.1,1.8.")
@@ -90,12 +99,13 @@ def _plan_command(number: int) -> click.Command:
 
         with opened(invocation) as bench:
             planned = make_plan(bench.target, bench.ledger, phase_of(bench, number), only=only, skip=skip, force=force)
+            planned = aimed_plan(planned, invocation.aim)
             show(invocation, phase_screens.plan_report(planned, bench.target, invocation.out))
         if out:
             saved_plan.save(out, planned)
-            talk(invocation, f"Saved. Next: xgw phase{number} apply {out}")
+            talk(invocation, f"Saved. Next: xgw phase{number} apply {safe(shlex.quote(str(out)))}")
         else:
-            talk(invocation, phase_screens.next_after_plan(planned))
+            talk(invocation, phase_screens.next_after_plan(planned, _scope(only, skip, force)))
         return ExitCode.CHANGES if detailed_exitcode and not planned.settled else ExitCode.OK
 
     return plan
@@ -132,27 +142,35 @@ def _apply_command(number: int) -> click.Command:
         from xgw.planning import plan as make_plan
 
         command = f"phase{number} apply"
+        if saved and (only or skip):
+            raise UsageFault(
+                "a saved plan is applied whole, or not at all",
+                cause=f"{saved} says which steps, and so does {'--only' if only else '--skip'}",
+                fix=f"save a plan of those steps: xgw phase{number} plan{_scope(only, skip)} --out FILE",
+            )
         with opened(invocation, writing="" if dry_run else command) as bench:
             if saved:
                 only = saved_plan.steps_of(saved, bench.target.id)
+            scope = _scope(only, skip, force)
             planned = make_plan(bench.target, bench.ledger, phase_of(bench, number), only=only, skip=skip, force=force)
+            planned = aimed_plan(planned, invocation.aim)
             if saved:
                 saved_plan.require_same(saved, planned)
             if resume and not any(found.state == "resume" for found in planned.steps):
-                return _nothing_to_resume(invocation, bench, planned)
+                return _nothing_to_resume(invocation, bench, planned, scope)
             if dry_run:
                 show(invocation, phase_screens.plan_report(planned, bench.target, invocation.out))
                 return ExitCode.OK
             if bench.careful and not saved and planned.changes:
                 talk(invocation, phase_screens.plan_text(planned, bench.target, invocation.err))
                 confirm(invocation, f"{bench.careful} Apply?")
-            run = _run_apply(invocation, bench, planned, command, force)
-        return _conclude(run, number)
+            run = _run_apply(invocation, bench, planned, command, scope, force)
+        return _conclude(run, number, scope)
 
     return apply
 
 
-def _nothing_to_resume(invocation: Invocation, bench: Opened, planned: PhasePlan) -> int:
+def _nothing_to_resume(invocation: Invocation, bench: Opened, planned: PhasePlan, scope: str) -> int:
     """What was begun is finished: that is well. UsageFault when nothing was ever begun."""
     from xgw import runner
     from xgw.cli import phase_screens
@@ -160,7 +178,7 @@ def _nothing_to_resume(invocation: Invocation, bench: Opened, planned: PhasePlan
     verb = f"phase{planned.phase.number} apply"
     if not bench.ledger.latest(bench.target.id).keys() & {found.step.id for found in planned.steps}:
         raise UsageFault(
-            "there is nothing to resume", cause=f"no xgw {verb} was begun here", fix=f"begin it: xgw {verb}"
+            "there is nothing to resume", cause=f"no xgw {verb} was begun here", fix=f"begin it: xgw {verb}{scope}"
         )
     run = runner.Run(0, verb, (), ExitCode.OK, 0.0)
     talk(invocation, "Nothing was left unfinished: nothing to resume.")
@@ -168,12 +186,13 @@ def _nothing_to_resume(invocation: Invocation, bench: Opened, planned: PhasePlan
     return ExitCode.OK
 
 
-def _run_apply(invocation: Invocation, bench: Opened, planned: PhasePlan, command: str, force: bool) -> Run:
+def _run_apply(invocation: Invocation, bench: Opened, planned: PhasePlan, command: str, scope: str, force: bool) -> Run:
     """The run, carried out and shown."""
     from xgw import runner
     from xgw.cli import phase_screens
 
-    with stoppable(invocation, "finishing this step", f"xgw {command}", signals=(signal.SIGINT,)) as stop:
+    again = f"xgw {command}{scope}"
+    with stoppable(invocation, "finishing this step", again, signals=(signal.SIGINT,)) as stop:
         with progress(invocation) as view:
             work = runner.Bench(bench.target, bench.ledger, view)
             run = runner.apply(work, planned, command=command, force=force, stop=stop)
@@ -205,7 +224,7 @@ def _validate_command(number: int) -> click.Command:
                 work = runner.Bench(bench.target, bench.ledger, view)
                 run = runner.validate(work, phase, command=command, only=only)
             show(invocation, phase_screens.run_report(run, bench.target, invocation.out))
-        return _conclude(run, number, applied=False)
+        return _conclude(run, number, _scope(only), applied=False)
 
     return validate
 
@@ -271,7 +290,7 @@ def put_back(invocation: Invocation, bench: Opened, wanted: set[str], command: s
     return result.exit_code
 
 
-def _conclude(run: Run, number: int, *, applied: bool = True) -> int:
+def _conclude(run: Run, number: int, scope: str, *, applied: bool = True) -> int:
     """The exit code; a run that did not end well says so as a fault: error, cause, fix."""
     bad = next(
         (r for r in run.steps if r.outcome.value in ("rejected", "unproven") or r.reason.startswith("blocked")), None
@@ -286,10 +305,10 @@ def _conclude(run: Run, number: int, *, applied: bool = True) -> int:
     )
     if bad and run.exit_code is ExitCode.MISSED:
         message = "its check failed; its change is undone" if applied else "the requirement does not hold"
-        fix = f"evidence: xgw history show {run.id}" if applied else f"xgw phase{number} apply"
+        fix = f"evidence: xgw history show {run.id}" if applied else f"xgw phase{number} apply{scope}"
         raise Missed(f"step {bad.step.id}: {message}", cause=cause, fix=fix)
     if bad and run.exit_code is ExitCode.UNPROVEN:
-        fix = f"xgw phase{number} apply goes on from here; evidence: xgw history show {run.id}"
+        fix = f"xgw phase{number} apply{scope} goes on from here; evidence: xgw history show {run.id}"
         fix = bad.fix or fix
         message = "blocked" if bad.reason.startswith("blocked") else "not proven, so nothing more was promoted"
         raise Unproven(f"step {bad.step.id}: {message}", cause=cause, fix=fix)

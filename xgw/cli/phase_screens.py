@@ -115,13 +115,13 @@ def _plan_data(planned: PhasePlan) -> dict[str, Any]:
     }
 
 
-def next_after_plan(planned: PhasePlan) -> str:
-    """What to type next."""
+def next_after_plan(planned: PhasePlan, scope: str = "") -> str:
+    """What to type next; `scope` are the options that said which steps, and the advice stays within them."""
     name = f"xgw phase{planned.phase.number}"
     if not planned.changes and not any(found.state == "measure" for found in planned.steps):
         return f"Next: {name} status"
     first = next(found for found in planned.steps if found.state in ("change", "measure", "resume"))
-    return f"Next: {name} apply        or  {name} apply --only {first.step.id}"
+    return f"Next: {name} apply{scope}" + ("" if scope else f"        or  {name} apply --only {first.step.id}")
 
 
 def next_after_status(plans: Sequence[PhasePlan]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,25 @@ def save(path: Path, planned: PhasePlan) -> None:
             found.step.id: {"state": found.state, "writes": _writes(planned, found.step.id)} for found in planned.steps
         },
     }
+    text = dumps({"schema": SCHEMA, "xgw": __version__, "data": data}, indent=2) + "\n"
     try:
-        path.write_text(dumps({"schema": SCHEMA, "xgw": __version__, "data": data}, indent=2) + "\n")
+        _replace(path, text.encode())
     except OSError as error:
         raise UsageFault(f"{path} cannot be written", cause=str(error), fix="name another file") from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """All at once: whoever reads the file finds the old plan or the new one. What is no file (/dev/stdout) is written to."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    path = path.resolve()  # a link stays a link
+    fresh = path.with_name(f".{path.name[:200]}.{os.getpid()}.new")
+    try:
+        fresh.write_bytes(content)
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def steps_of(path: Path, target: str) -> tuple[str, ...]:
@@ -53,10 +70,12 @@ def require_same(path: Path, planned: PhasePlan) -> None:
         and _writes(planned, found.step.id) != data["steps"].get(found.step.id, {}).get("writes")
     ]
     if data["phase"] != planned.phase.number or moved or other:
+        asked = [found.step.id for found in planned.steps if found.state != "skipped"]
+        only = f" --only {','.join(asked)}" if len(asked) < len(planned.steps) else ""
         raise Conflict(
             f"{path} is stale: the target moved since it was planned",
             cause=f"changed since: {', '.join(moved) or ', '.join(other) or 'the phase'}",
-            fix=f"plan again: xgw phase{planned.phase.number} plan --out {path}",
+            fix=f"plan again: xgw phase{planned.phase.number} plan{only} --out {shlex.quote(str(path))}",
         )
 
 
@@ -69,7 +88,7 @@ def _writes(planned: PhasePlan, step: str) -> list[list[str | None]]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(path.read_text(encoding="utf-8"))
         if document["schema"] != SCHEMA:
             raise ValueError(f"its schema is {document['schema']!r}")
         data: dict[str, Any] = document["data"]

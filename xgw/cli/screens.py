@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from xgw import __version__
+from xgw.cli.aim import NOWHERE, Aim, aim_of, aimed
 from xgw.cli.streams import COLOUR_CHOICES, style_of, write_err
 from xgw.errors import UsageFault, XgwError
 from xgw.report import dumps, paint, safe
@@ -27,10 +28,12 @@ class Early:
     color: str = "auto"
     output: str = "table"
     debug: bool = False
+    aim: Aim = NOWHERE
 
 
 def early(args: Sequence[str], environ: Mapping[str, str]) -> Early:
-    """Looks for --color, -o/--output and --debug up to a lone "--". Odd values are left for the parser to refuse."""
+    """Looks for --color, -o/--output, --debug and what names the target, up to a lone "--". Odd values are left for the parser
+    to refuse."""
     told = args[: args.index("--")] if "--" in args else args
     color = _value(told, ("--color",))
     debug = "--debug" in told or environ.get("XGW_DEBUG", "0") not in ("", "0")
@@ -38,6 +41,7 @@ def early(args: Sequence[str], environ: Mapping[str, str]) -> Early:
         color if color in COLOUR_CHOICES else "auto",
         _value(told, ("-o", "--output")) or "table",
         debug,
+        aim_of({name: _value(told, (f"--{name}",)) for name in ("project", "region", "config")}, environ),
     )
 
 
@@ -55,14 +59,15 @@ def _value(args: Sequence[str], names: tuple[str, ...]) -> str:
 
 
 def show_fault(fault: XgwError, shown: Early) -> int:
-    """Writes the fault to stderr; the exit code it stands for."""
+    """Writes the fault to stderr, its fix aimed at the same target; the exit code it stands for."""
+    fix = aimed(fault.fix, shown.aim)
     if shown.output in ("json", "jsonl"):
-        error = {"message": fault.message, "cause": fault.cause, "fix": fault.fix, "exit_code": int(fault.exit_code)}
+        error = {"message": fault.message, "cause": fault.cause, "fix": fix, "exit_code": int(fault.exit_code)}
         write_err(dumps({"schema": "xgw.error/v1", "xgw": __version__, "error": error}) + "\n")
         return fault.exit_code
     style = style_of(sys.stderr, shown.color)
     lines = [f"{paint('error:', 'fail', style)} {_block(fault.message, 7)}"]
-    for name, text in (("cause", fault.cause), ("fix", fault.fix)):
+    for name, text in (("cause", fault.cause), ("fix", fix)):
         if text:
             lines.append(f"  {paint(f'{name}:', 'bold', style)}{'':>{6 - len(name)}}{_block(text, 9)}")
     write_err("\n".join(lines) + "\n")

@@ -2,16 +2,22 @@
 
 Writing mutates the fetched message and never rebuilds it: a fresh ResourceRequirements would switch the service to
 instance-based billing (its `cpu_idle` is false), and a partial body would wipe the template.
+
+A secret that stands in clear in a variable is read masked (xgw.masking), so it reaches no screen and no record. To write it
+back, `reveal` finds it on a revision that still has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from google.cloud import run_v2
 from google.protobuf import duration_pb2
 
+from xgw import masking
+
+SECRET, LITERAL = "secret:", "literal:"
 _GENERATION = {"gen1": 1, "gen2": 2}
 _GENERATION_NAME = {number: name for name, number in _GENERATION.items()}
 
@@ -33,6 +39,19 @@ def write(template: Any, wanted: Mapping[str, str | None]) -> None:
             _PLAIN[name][1](template, value)
 
 
+def reveal(wanted: Mapping[str, str | None], templates: Iterable[Any]) -> dict[str, str | None]:
+    """`wanted` with every masked value as it stands on one of the templates. Raises LookupError, naming the field."""
+    there = {
+        (f"env.{variable.name}", _value(variable)): _literal(str(variable.value))
+        for template in templates
+        for variable in (_main(template).env if template.containers else ())
+    }
+    hidden = {name: value for name, value in wanted.items() if value and value.startswith(masking.MARK)}
+    if missing := next((name for name, value in hidden.items() if (name, value) not in there), ""):
+        raise LookupError(missing)
+    return {**wanted, **{name: there[name, value] for name, value in hidden.items()}}
+
+
 def _main(template: Any) -> Any:
     """The container that gets the requests: of several, the one with a port (Cloud Run docs: sidecars have none)."""
     return next((container for container in template.containers if container.ports), template.containers[0])
@@ -42,7 +61,13 @@ def _value(variable: Any) -> str:
     source = variable.value_source
     if source and source.secret_key_ref and source.secret_key_ref.secret:
         return f"secret:{source.secret_key_ref.secret}/{source.secret_key_ref.version}"
-    return str(variable.value)
+    shown = masking.masked(str(variable.name), str(variable.value))
+    return shown if shown != variable.value else _literal(shown)
+
+
+def _literal(value: str) -> str:
+    """A plain value that looks like one of our own notations, escaped."""
+    return f"{LITERAL}{value}" if value.startswith((SECRET, masking.MARK, LITERAL)) else value
 
 
 def _set_variable(container: Any, name: str, value: str | None) -> None:
@@ -52,12 +77,14 @@ def _set_variable(container: Any, name: str, value: str | None) -> None:
         for index in reversed(here):
             del container.env[index]
         return
+    if value.startswith(masking.MARK):
+        raise LookupError(f"env.{name}")  # a mask is no value: `reveal` comes first
     new = run_v2.EnvVar(name=name)
-    if value.startswith("secret:"):
-        secret, _, version = value.removeprefix("secret:").rpartition("/")
+    if value.startswith(SECRET):
+        secret, _, version = value.removeprefix(SECRET).rpartition("/")
         new.value_source = run_v2.EnvVarSource(secret_key_ref=run_v2.SecretKeySelector(secret=secret, version=version))
     else:
-        new.value = value
+        new.value = value.removeprefix(LITERAL)
     if here:
         container.env[here[0]] = new
     else:

@@ -35,9 +35,16 @@ class LogDoor:
         return client(LoggingServiceV2Client, self._address, HOST)
 
     def lines(
-        self, service: str, *, revision: str = "", since: datetime, contains: str = "", limit: int = 5000
+        self,
+        service: str,
+        *,
+        revision: str = "",
+        since: datetime,
+        contains: str = "",
+        limit: int = 5000,
+        newest: bool = False,
     ) -> list[LogLine]:
-        """The lines of `service` written at or after `since`, oldest first, at most `limit`."""
+        """The lines of `service` written at or after `since`, oldest first; of more than `limit` the oldest, or the newest."""
         from google.cloud.logging_v2.types import ListLogEntriesRequest
 
         terms = [
@@ -50,7 +57,7 @@ class LogDoor:
         request = ListLogEntriesRequest(
             resource_names=[f"projects/{self._project}"],
             filter=" AND ".join(terms),
-            order_by="timestamp asc",
+            order_by="timestamp desc" if newest else "timestamp asc",
             page_size=min(limit, 1000),
         )
         found: list[LogLine] = []
@@ -59,7 +66,7 @@ class LogDoor:
                 found.append(_line(entry))
                 if len(found) == limit:
                     break
-        return found
+        return found[::-1] if newest else found
 
 
 def _line(entry: Any) -> LogLine:

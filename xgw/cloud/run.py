@@ -21,7 +21,8 @@ from xgw import faults
 from xgw.cloud import fields as template_fields
 from xgw.cloud.channel import Address, client
 from xgw.cloud.faults import as_ours, patiently
-from xgw.errors import Conflict, Unreachable
+from xgw.errors import Conflict, Refused, Unreachable
+from xgw.masking import MARK
 from xgw.resources import Revision, Service, Share, same
 
 HOST = "run.googleapis.com"
@@ -88,7 +89,7 @@ class RunDoor:
                     cause="its etag is no longer the one the plan saw: somebody changed it in between",
                     fix="run the same command again to plan from what is there",
                 )
-            template_fields.write(message.template, changed)
+            template_fields.write(message.template, self._revealed(name, changed))
             self._send(message, traffic, revision=revision if changed else "")
 
         patiently(look_then_write)
@@ -130,6 +131,21 @@ class RunDoor:
                 )
             time.sleep(pause)
             pause = min(pause * 1.3, 2)
+
+    def _revealed(self, name: str, wanted: Mapping[str, str | None]) -> dict[str, str | None]:
+        """What is to be written, with secrets as they are. Raises Refused when no revision has one any more."""
+        if not any((value or "").startswith(MARK) for value in wanted.values()):
+            return dict(wanted)
+        with as_ours(f"list revisions of {name}"):
+            revisions = list(self._revisions.list_revisions(parent=f"{self._parent}/services/{name}", timeout=10))
+        try:
+            return template_fields.reveal(wanted, revisions)
+        except LookupError as missing:
+            raise Refused(
+                f"{name}: the value that {missing.args[0]} had is gone",
+                cause="it looks like a secret, so it was never recorded; and no revision has it any more",
+                fix="set it by hand, then run the same command again",
+            ) from None
 
     def _fetch(self, name: str) -> Any:
         with as_ours(f"read service {name}"):

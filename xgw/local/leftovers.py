@@ -1,7 +1,8 @@
 """Notes about the processes a daemon started, so that its successor can end what it left behind.
 
 On Linux the kernel ends instances together with the daemon (xgw.local.instance); elsewhere, and for whatever escaped,
-these notes do. A process is only ended when its creation time is the noted one: pids are given out again.
+these notes do. A process is only ended when its creation time is the noted one: pids are given out again. And only when the
+note was written in this very directory: the notes in a copy of a home are about the processes of the original.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def stamp(pid: int) -> float:
 def note(directory: Path, name: str, process: Noted) -> None:
     """Write the note of one process. A disk that is full is no reason not to run it."""
     with suppress(OSError):
-        (directory / f"{name}.pid").write_text(json.dumps({"pid": process.pid, "created": process.created}))
+        said = {"pid": process.pid, "created": process.created, "place": _place(directory)}
+        (directory / f"{name}.pid").write_text(json.dumps(said))
 
 
 def forget(directory: Path, name: str) -> None:
@@ -47,13 +49,20 @@ def forget(directory: Path, name: str) -> None:
 
 
 def noted(directory: Path) -> list[Noted]:
-    """All notes in a directory; unreadable ones are skipped."""
+    """All notes that were written in this directory; those of a copy, and unreadable ones, are skipped."""
     found = []
     for path in directory.glob("*.pid"):
         with suppress(OSError, ValueError, KeyError, TypeError):
             raw = json.loads(path.read_text())
-            found.append(Noted(int(raw["pid"]), float(raw["created"])))
+            if raw["place"] == _place(directory):
+                found.append(Noted(int(raw["pid"]), float(raw["created"])))
     return found
+
+
+def _place(directory: Path) -> str:
+    """What tells a directory from a copy of it, and stays when it is moved."""
+    found = directory.stat()
+    return f"{found.st_dev}:{found.st_ino}"
 
 
 def is_alive(process: Noted) -> bool:

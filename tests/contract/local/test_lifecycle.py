@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -55,6 +56,26 @@ def test_kill_nine_of_the_daemon_orphans_nothing_and_everything_is_there_again(t
         assert again.pid != endpoint.pid
         assert ports_of(home) == promised
         assert len(instance_pids(home)) == 4
+
+
+def test_down_in_a_copied_home_leaves_the_processes_of_the_original_alone(tmp_path):
+    with home_of_its_own(tmp_path) as home:
+        endpoint = lifecycle.ensure_up(home)
+        pids, copy = instance_pids(home), tmp_path / "copy"
+        shutil.copytree(home, copy)
+        assert lifecycle.down(copy) is False
+        assert not [pid for pid in (endpoint.pid, *pids) if gone(pid)]
+        assert len(instance_pids(home)) == 4
+
+
+def test_down_ends_everything_also_after_the_home_was_moved(tmp_path):
+    moved = tmp_path / "moved"
+    with home_of_its_own(tmp_path) as home:
+        endpoint = lifecycle.ensure_up(home)
+        pids = instance_pids(home)
+        home.rename(moved)
+        assert lifecycle.down(moved) is True
+        assert all(map(gone, [endpoint.pid, *pids]))
 
 
 def test_two_who_start_it_at_once_get_one_daemon(tmp_path):

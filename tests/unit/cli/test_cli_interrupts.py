@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from xgw.cli.aim import NOWHERE
 from xgw.cli.stopping import Stop, stoppable
 from xgw.cli.streams import write_err
 
-TALKING = SimpleNamespace(quiet=False)
+TALKING = SimpleNamespace(quiet=False, aim=NOWHERE)
 
 
 class Interrupting(io.RawIOBase):
