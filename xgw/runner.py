@@ -13,7 +13,7 @@ What fails its limit is undone at once. What cannot be measured stops the phase 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -28,7 +28,8 @@ from xgw.target import Target
 
 @dataclass(frozen=True)
 class StepResult:
-    """How one step ended in a run. `changed` says that its values were written, not found there."""
+    """How one step ended in a run. `changed` says that its values were written, not found there; `left` is what it leaves to
+    a person."""
 
     step: Step
     outcome: Outcome
@@ -37,6 +38,7 @@ class StepResult:
     seconds: float = 0.0
     fix: str = ""
     changed: bool = False
+    left: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _carry_out(bench: Bench, run: int, found: StepPlan, *, force: bool) -> StepR
         STAGES[job.state](job)
     outcome, seconds = OUTCOMES[job.state], time.monotonic() - began
     bench.view.step_finished(step.id, outcome.value, f"{step.title}: {job.why}" if job.why else step.title, seconds)
-    return StepResult(step, outcome, job.why, tuple(job.seen), seconds, changed=bool(job.pairs()))
+    return StepResult(step, outcome, job.why, tuple(job.seen), seconds, changed=bool(job.pairs()), left=_text(job.left))
 
 
 def _intend(bench: Bench, run: int, found: StepPlan, *, force: bool) -> Job:
@@ -176,27 +178,38 @@ def revert(bench: Bench, steps: Sequence[Step], *, command: str, force: bool = F
     wanted = sorted((step for step in steps if standing[step.id]), key=lambda step: -standing[step.id][-1].id)
     if not wanted:
         return Run(0, command, (), ExitCode.OK, 0.0)
+    held: dict[str, str] = {}
     with _recorded(bench, command) as run:
         for step in wanted:
             began = time.monotonic()
             bench.view.step_started(step.id, step.title)
-            _put_step_back(bench, run.id, step, standing[step.id], force=force)
+            left = _put_step_back(bench, run.id, step, standing[step.id], force=force, held=held)
+            held |= left
             seconds = time.monotonic() - began
             bench.view.step_finished(step.id, "reverted", step.title, seconds)
-            run.end(StepResult(step, Outcome.SKIPPED, "put back", (), seconds, changed=True))
+            run.end(StepResult(step, Outcome.SKIPPED, "put back", (), seconds, changed=True, left=_text(left)))
     return run.result()
 
 
-def _put_step_back(bench: Bench, run: int, step: Step, attempts: Sequence[Attempt], *, force: bool) -> None:
-    """Write back what all standing attempts wrote together. They are marked newest first, so that what is left after a
-    crash in between still is a chain from the beginning."""
+def _put_step_back(
+    bench: Bench,
+    run: int,
+    step: Step,
+    attempts: Sequence[Attempt],
+    *,
+    force: bool,
+    held: Collection[str] = (),
+) -> dict[str, str]:
+    """Write back what all standing attempts wrote together; returns what that leaves to a person, by role. They are marked
+    newest first, so that what is left after a crash in between still is a chain from the beginning. `held` are roles whose
+    traffic this run itself had to leave by name: that is no pin."""
     why = "forced rollback" if force else "rollback"
     deltas = standing_deltas([*attempts[:-1], _made(bench, step, attempts[-1])])
     jobs = [
         Job(bench.target, bench.ledger, bench.view, run, step, attempt.id, attempt.state, deltas, why=why)
         for attempt in reversed(attempts)
     ]
-    _refuse_moved(jobs[0])
+    _refuse_moved(jobs[0], held)
     for job in jobs:
         if job.state != "reverting":
             job.move("reverting", why=why)
@@ -204,6 +217,7 @@ def _put_step_back(bench: Bench, run: int, step: Step, attempts: Sequence[Attemp
     put_back(jobs[0])
     for job in jobs[1:]:
         job.move("reverted")
+    return jobs[0].left
 
 
 def _made(bench: Bench, step: Step, newest: Attempt) -> Attempt:
@@ -215,11 +229,13 @@ def _made(bench: Bench, step: Step, newest: Attempt) -> Attempt:
     return replace(newest, deltas=tuple(delta.to_json() for delta in job.deltas))
 
 
-def _refuse_moved(job: Job) -> None:
+def _refuse_moved(job: Job, held: Collection[str] = ()) -> None:
     """Raises Conflict at a pin or a drift. A step that is being put back already looks at its fields as it goes."""
     if job.why.startswith("forced") or job.state == "reverting":
         return
-    pinned = [delta.role for _, delta in job.pairs() if job.target.service(delta.role).pinned]
+    pinned = [
+        delta.role for _, delta in job.pairs() if delta.role not in held and job.target.service(delta.role).pinned
+    ]
     if pinned and job.state == "validated":  # an unfinished step holds its traffic by name itself
         raise Conflict(
             f"step {job.step.id}: the traffic of {', '.join(pinned)} is pinned to a revision",
@@ -301,6 +317,10 @@ def _recorded(bench: Bench, command: str) -> Iterator[_Open]:
         ]
         body = {"steps": steps, "seconds": run.result().seconds, "error": error, "exit": int(code)}
         bench.ledger.append("run-end", target=bench.target.id, run=run.id, body=body)
+
+
+def _text(left: Mapping[str, str]) -> str:
+    return "; ".join(left.values())
 
 
 def _unchanged(found: StepPlan) -> StepResult:

@@ -45,6 +45,8 @@ class Job:
     deltas: tuple[Delta, ...]
     seen: list[Evidence] = field(default_factory=list)
     why: str = ""
+    left: dict[str, str] = field(default_factory=dict)
+    """By role, what putting the step back leaves to a person: traffic that had to stay by name."""
 
     def move(self, kind: str, **body: Any) -> None:
         """Record a move and stand in it."""
@@ -121,9 +123,11 @@ def leave_unmade(job: Job) -> None:
 def put_back(job: Job) -> None:
     """reverting -> reverted: newest written first."""
     force = job.why.startswith("forced")
-    for change, delta in reversed(job.pairs()):
-        change.revert(job.target, delta, force=force)
-    job.move("reverted", serving=_serving(job))
+    told = {change.role: change.revert(job.target, delta, force=force) for change, delta in reversed(job.pairs())}
+    job.left = {role: text for role, text in told.items() if text}
+    for text in job.left.values():
+        job.view.step_note(job.step.id, text)
+    job.move("reverted", serving=_serving(job), **({"left": job.left} if job.left else {}))
     faults.reach("reverted-recorded")
 
 

@@ -10,6 +10,7 @@ Rules of this file
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +29,7 @@ HOST = "run.googleapis.com"
 RESTORED = (
     *("containers", "volumes", "scaling", "vpc_access", "timeout", "service_account", "execution_environment"),
     *("max_instance_request_concurrency", "session_affinity", "encryption_key", "service_mesh", "node_selector"),
+    *("encryption_key_revocation_action", "encryption_key_shutdown_duration", "gpu_zonal_redundancy_disabled"),
 )
 """What a revision and a template have in common and a rollback gives back (Cloud Run Admin API v2: Revision, RevisionTemplate).
 Labels and annotations stay: the platform writes some of its own into a revision's."""
@@ -196,4 +198,14 @@ def _revision(message: Any) -> Revision:
         reason=str(ready.message) if ready else "",
         fields=template_fields.read(message),
         labels=dict(message.labels),
+        rest=_rest(message),
     )
+
+
+def _rest(message: Any) -> str:
+    """A digest of what a revision has besides its flat fields, to tell whether two run the same."""
+    bare = run_v2.RevisionTemplate()
+    for part in RESTORED:
+        setattr(bare, part, getattr(message, part))
+    template_fields.clear(bare)
+    return hashlib.sha256(run_v2.RevisionTemplate.pb(bare).SerializeToString(deterministic=True)).hexdigest()
