@@ -208,8 +208,16 @@ class Ledger:
 
     def measured(self, target: str) -> dict[str, Record]:
         """Step id -> its newest evidence on `target`, whichever run measured it and for which attempt."""
-        newest = "SELECT max(serial) FROM record WHERE target = ? AND kind = 'evidence' GROUP BY step"
-        return {record.step: record for record in self._read(f"serial IN ({newest})", target)}
+        return {record.step: record for record in self._newest_evidence(target, "step")}
+
+    def readings(self, target: str, step: str) -> list[Record]:
+        """The newest evidence of each probe of one step, whichever run measured it and for which attempt."""
+        found = self._newest_evidence(target, "step, json_extract(body, '$.probe')")
+        return [record for record in found if record.step == step]
+
+    def _newest_evidence(self, target: str, each: str) -> list[Record]:
+        newest = f"SELECT max(serial) FROM record WHERE target = ? AND kind = 'evidence' GROUP BY {each}"  # noqa: S608
+        return self._read(f"serial IN ({newest})", target)
 
     def makers(self, target: str) -> dict[str, str]:
         """Revision name -> which run made it and what for, in words; revisions that the ledger did not make are absent."""

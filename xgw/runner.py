@@ -96,9 +96,22 @@ def _carry_out(bench: Bench, run: int, found: StepPlan, *, force: bool) -> StepR
     )
     while job.state in STAGES:
         STAGES[job.state](job)
+    undone = _undo_earlier(bench, run, job)
     outcome, seconds = OUTCOMES[job.state], time.monotonic() - began
     bench.view.step_finished(step.id, outcome.value, f"{step.title}: {job.why}" if job.why else step.title, seconds)
-    return StepResult(step, outcome, job.why, tuple(job.seen), seconds, changed=bool(job.pairs()), left=_text(job.left))
+    return StepResult(
+        step, outcome, job.why, tuple(job.seen), seconds, changed=undone or bool(job.pairs()), left=_text(job.left)
+    )
+
+
+def _undo_earlier(bench: Bench, run: int, job: Job) -> bool:
+    """A live step that was measured again and missed its limit has nothing of this run to undo: what earlier runs wrote for
+    it is put back. True when there was something."""
+    missed = job.state == "reverted" and any(seen.verdict is Verdict.FAILED for seen in job.seen)
+    earlier = bench.ledger.standing(bench.target.id, job.step.id) if missed and not job.deltas else []
+    if earlier:
+        job.left = _put_step_back(bench, run, job.step, earlier, force=False)
+    return bool(earlier)
 
 
 def _intend(bench: Bench, run: int, found: StepPlan, *, force: bool) -> Job:

@@ -285,7 +285,8 @@ def _conclude(run: Run, number: int, *, applied: bool = True) -> int:
         else ""
     )
     if bad and run.exit_code is ExitCode.MISSED:
-        message = "its check failed; its change is undone" if applied else "the requirement does not hold"
+        undone = "its change is undone" if bad.changed else "its values were there before, and stay"
+        message = f"its check failed; {undone}" if applied else "the requirement does not hold"
         fix = f"evidence: xgw history show {run.id}" if applied else f"xgw phase{number} apply"
         raise Missed(f"step {bad.step.id}: {message}", cause=cause, fix=fix)
     if bad and run.exit_code is ExitCode.UNPROVEN:
