@@ -21,9 +21,9 @@ class StepPlan:
     """What apply would do with one step, and why.
 
     `change` it would write the deltas · `measure` the values are there but nothing proves them, or the newest reading
-    speaks against them · `holds` there and proven · `resume` an earlier run left it unfinished · `blocked` the platform would refuse · `pinned` a new revision
-    would get no traffic or not all of it, or some of the traffic is on a revision without the values (`pinned` names the
-    roles)    · `drift` somebody changed what the ledger wrote · `skipped` by request.
+    speaks against them · `holds` there and proven · `resume` an earlier run left it unfinished · `blocked` the platform
+    would refuse · `pinned` a new revision would get no traffic or not all of it, or some of the traffic is on a revision
+    without the values (`pinned` names the roles) · `drift` somebody changed what the ledger wrote · `skipped` by request.
     """
 
     step: Step

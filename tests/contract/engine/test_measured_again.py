@@ -61,7 +61,7 @@ def test_an_apply_that_measures_a_live_step_and_misses_undoes_it(engine: Engine,
     assert [result.outcome for result in run.steps] == [Outcome.VALIDATED, Outcome.REJECTED]
     assert run.steps[1].changed
     assert engine.fields()[GATEWAY]["env.MODE"] == before[GATEWAY]["env.MODE"] == engine.serving_mode(GATEWAY)
-    assert engine.traffic() == dict.fromkeys(NAMES, [(None, 100, "")])
+    assert set(map(tuple, engine.traffic().values())) == {((None, 100, ""),)}
     assert engine.ledger().standing(engine.target.id, "1.2") == []
 
 
