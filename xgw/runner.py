@@ -22,7 +22,7 @@ from xgw.errors import Conflict, ExitCode, XgwError
 from xgw.ledger import Attempt, Ledger, who
 from xgw.plan.model import Evidence, Outcome, Phase, Step, Verdict
 from xgw.planning import PhasePlan, StepPlan, deltas_of, plan_step, standing_deltas
-from xgw.stages import OUTCOMES, STAGES, Job, View, leave_unmade, probe, put_back
+from xgw.stages import OUTCOMES, REFUSED, STAGES, Job, View, leave_unmade, probe, put_back
 from xgw.target import Target
 
 
@@ -39,6 +39,11 @@ class StepResult:
     fix: str = ""
     changed: bool = False
     left: str = ""
+
+    @property
+    def refused(self) -> bool:
+        """True when the platform would not make it: nothing was measured."""
+        return self.outcome is Outcome.REJECTED and self.reason.startswith(REFUSED)
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,26 @@ def apply(
                 run.interrupted |= not run.halted
                 run.end(StepResult(found.step, Outcome.SKIPPED, run.halted or "interrupted"))
             else:
-                run.end(_carry_out(bench, run.id, found, force=force))
+                run.end(_end_of(bench, run, found, force=force))
     return run.result()
+
+
+def _end_of(bench: Bench, run: _Open, found: StepPlan, *, force: bool) -> StepResult:
+    """How one step ended. A conflict is the end of its run only while nothing was changed by it: exit code 5 says so. After
+    that it leaves this step unproven. Any other fault ends the run, and carries what was done so far."""
+    try:
+        return _carry_out(bench, run.id, found, force=force)
+    except XgwError as fault:
+        if not any(result.changed for result in run.ended):
+            raise
+        why = f"{fault.message}: {fault.cause}" if fault.cause else fault.message
+        result = StepResult(found.step, Outcome.UNPROVEN, why, fix=fault.fix)
+        bench.view.step_finished(found.step.id, result.outcome.value, f"{found.step.title}: {why}", 0)
+        if isinstance(fault, Conflict):
+            return result
+        run.end(result)
+        fault.so_far = replace(run.result(), exit_code=fault.exit_code)
+        raise
 
 
 def _carry_out(bench: Bench, run: int, found: StepPlan, *, force: bool) -> StepResult:
@@ -301,7 +324,7 @@ class _Open:
     def result(self) -> Run:
         """The run as its caller gets it."""
         code = _exit_code(self.ended)
-        if self.interrupted and code is not ExitCode.MISSED:
+        if self.interrupted and code not in (ExitCode.MISSED, ExitCode.FAILED):
             code = ExitCode.INTERRUPTED
         return Run(self.id, self.command, tuple(self.ended), code, round(time.monotonic() - self.began, 3))
 
@@ -344,9 +367,11 @@ def _unchanged(found: StepPlan) -> StepResult:
 
 
 def _exit_code(results: Sequence[StepResult]) -> ExitCode:
-    """3 when a limit was missed, 8 when something could not be proven or is blocked, else 0."""
-    if any(result.outcome is Outcome.REJECTED for result in results):
+    """3 when a limit was missed, 1 when the platform refused a step, 8 when something could not be proven or is blocked, else 0."""
+    if any(result.outcome is Outcome.REJECTED and not result.refused for result in results):
         return ExitCode.MISSED
+    if any(result.refused for result in results):
+        return ExitCode.FAILED
     if any(result.outcome is Outcome.UNPROVEN or result.reason.startswith("blocked") for result in results):
         return ExitCode.UNPROVEN
     return ExitCode.OK

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 from xgw import faults
 from xgw.at_once import at_once
-from xgw.errors import Conflict, Refused
+from xgw.errors import Conflict, NotReady, Refused
 from xgw.ledger import Ledger
 from xgw.measuring import GRAVITY, measure
 from xgw.plan.model import Change, Delta, Evidence, Outcome, Step, Verdict
@@ -20,6 +20,10 @@ from xgw.target import Target
 
 CANARY = (10, 50, 100)
 """Shares of the traffic, in percent, that a high-risk step gets one after the other."""
+
+
+REFUSED = "the platform refused it"
+"""How the reason of a step begins that the platform would not make: nothing was measured, so no limit was missed."""
 
 
 class View(Protocol):
@@ -69,7 +73,7 @@ def _make(job: Job) -> None:
         _each(job.pairs(), lambda change, delta: change.apply(job.target, delta))
     except Refused as error:
         leave_unmade(job)
-        _reject(job, f"{error.message}: {error.cause}")
+        _reject(job, f"{error.message if isinstance(error, NotReady) else REFUSED}: {error.cause}")
         return
     except Conflict as error:
         leave_unmade(job)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from xgw import faults
 from xgw.changes.traffic import as_before, tags_of_others, unproven
-from xgw.errors import Conflict, Refused
+from xgw.errors import Conflict, NotReady, Refused
 from xgw.plan.model import Blocked, Delta, FieldChange
 from xgw.resources import Revision, Service, Share, quantity, same
 from xgw.target import Target
@@ -71,7 +71,7 @@ class ServiceSpec:
         )
 
     def apply(self, target: Target, delta: Delta) -> None:
-        """Make the new revision, tagged, without traffic. Raises Refused when it does not become ready."""
+        """Make the new revision, tagged, without traffic. Raises NotReady when it does not start."""
         if delta.empty:
             return
         service = target.service(self.role)
@@ -85,7 +85,7 @@ class ServiceSpec:
         faults.reach("change-made")
         made = self._revision(target, delta.revision)  # not the latest: that may be somebody else's by now
         if made is None or not made.ready:
-            raise Refused(
+            raise NotReady(
                 f"{service.name}: the new revision did not become ready, so it got no traffic",
                 cause=(made and made.reason) or service.reason or f"{delta.revision} is not there",
                 fix=f"read its log lines: xgw logs {self.role} --revision {delta.revision}",

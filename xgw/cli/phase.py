@@ -13,7 +13,7 @@ from xgw.cli.bench import Opened, opened
 from xgw.cli.group import LazyGroup, help_when_alone
 from xgw.cli.options import Invocation, confirm, leaf, progress, show, talk
 from xgw.cli.stopping import stoppable
-from xgw.errors import ExitCode, Missed, Unproven, UsageFault
+from xgw.errors import ExitCode, Missed, Refused, Unproven, UsageFault, XgwError
 
 if TYPE_CHECKING:
     from xgw.plan.model import Phase
@@ -174,11 +174,19 @@ def _run_apply(invocation: Invocation, bench: Opened, planned: PhasePlan, comman
     from xgw.cli import phase_screens
 
     with stoppable(invocation, "finishing this step", f"xgw {command}", signals=(signal.SIGINT,)) as stop:
+        broken: XgwError | None = None
         with progress(invocation) as view:
             work = runner.Bench(bench.target, bench.ledger, view)
-            run = runner.apply(work, planned, command=command, force=force, stop=stop)
+            try:
+                run = runner.apply(work, planned, command=command, force=force, stop=stop)
+            except XgwError as fault:
+                if not isinstance(fault.so_far, runner.Run):
+                    raise
+                run, broken = fault.so_far, fault
         stop.over("the run has ended; its result follows")
         show(invocation, phase_screens.run_report(run, bench.target, invocation.out))
+    if broken:
+        raise broken
     return run
 
 
@@ -289,6 +297,11 @@ def _conclude(run: Run, number: int, *, applied: bool = True) -> int:
         message = f"its check failed; {undone}" if applied else "the requirement does not hold"
         fix = f"evidence: xgw history show {run.id}" if applied else f"xgw phase{number} apply"
         raise Missed(f"step {bad.step.id}: {message}", cause=cause, fix=fix)
+    if bad and run.exit_code is ExitCode.FAILED:
+        fix = f"give it another value in xgw.toml, or: xgw phase{number} apply --skip {bad.step.id}"
+        raise Refused(
+            f"step {bad.step.id}: the platform refused its change; nothing of it is left", cause=cause, fix=fix
+        )
     if bad and run.exit_code is ExitCode.UNPROVEN:
         fix = f"xgw phase{number} apply goes on from here; evidence: xgw history show {run.id}"
         fix = bad.fix or fix
