@@ -367,7 +367,8 @@ def _unchanged(found: StepPlan) -> StepResult:
 
 
 def _exit_code(results: Sequence[StepResult]) -> ExitCode:
-    """3 when a limit was missed, 1 when the platform refused a step, 8 when something could not be proven or is blocked, else 0."""
+    """3 when a limit was missed, 1 when the platform refused a step, 8 when something could not be proven or is blocked,
+    else 0."""
     if any(result.outcome is Outcome.REJECTED and not result.refused for result in results):
         return ExitCode.MISSED
     if any(result.refused for result in results):

@@ -79,7 +79,8 @@ def as_ours(what: str) -> Iterator[None]:
 
 
 def patiently(call: Callable[[], T], *, tries: int = 4) -> T:
-    """Call, and call again when the target did not answer, was over its quota, or broke: at most `tries` times, with jittered waits up to 2 s."""
+    """Call, and call again when the target did not answer, was over its quota, or broke: at most `tries` times, with
+    jittered waits up to 2 s."""
     retrying = Retrying(
         retry=retry_if_exception_type(Unreachable),
         stop=stop_after_attempt(tries),

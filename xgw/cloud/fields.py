@@ -33,12 +33,6 @@ def write(template: Any, wanted: Mapping[str, str | None]) -> None:
             _PLAIN[name][1](template, value)
 
 
-def clear(template: Any) -> None:
-    """Take every field that `read` knows off `template`, in place."""
-    if template.containers:
-        write(template, dict.fromkeys((*_PLAIN, *read(template))))
-
-
 def _main(template: Any) -> Any:
     """The container that gets the requests: of several, the one with a port (Cloud Run docs: sidecars have none)."""
     return next((container for container in template.containers if container.ports), template.containers[0])
@@ -117,3 +111,9 @@ _PLAIN: Mapping[str, tuple[Callable[[Any], str], Callable[[Any, str | None], Non
     "timeout": (_get_timeout, _put_timeout),
     "image": (_get_image, _put_image),
 }
+
+
+def clear(template: Any) -> None:
+    """Take every field that `read` knows off `template`, in place."""
+    if template.containers:
+        write(template, dict.fromkeys((*_PLAIN, *read(template))))
