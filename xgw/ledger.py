@@ -26,7 +26,7 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,9 @@ OPEN = frozenset({"intended", "applied", "promoting", "promoted", "unproven", "r
 
 NOTES = frozenset({"evidence", "undone", "run", "run-end", "skipped", "lock", "pin"})
 """Records that move no attempt."""
+
+UNGUARDED = frozenset({"run-end", "lock"})
+"""Records that are written whoever holds the target by now: how a run ended, and who broke whose lock."""
 
 VERSION = 1
 GENESIS = "0" * 64
@@ -120,6 +123,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         """Open or create the ledger at `path`. Raises LedgerFault when it is newer, torn, edited or not writable."""
         self.path = path
+        self.guard: Callable[[], None] = lambda: None
+        """Called before a record is written; raises when this process may not go on: its lock was taken away."""
         with _as_ledger_fault(path):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.touch(mode=0o600)  # values of variables are in it; SQLite gives its side files the same mode
@@ -163,6 +168,8 @@ class Ledger:
 
         A "run" record without a run number gets the next one; an "intended" record opens an attempt named after its own serial.
         """
+        if kind not in UNGUARDED:
+            self.guard()
         at, text = now(), _canonical(body or {})
         with _as_ledger_fault(self.path), self._transaction():
             if kind not in NOTES:

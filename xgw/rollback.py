@@ -104,8 +104,8 @@ def carry_out(target: Target, ledger: Ledger, planned: Rollback, *, command: str
     done = replace(planned, run=run, traffic_seconds=moved, seconds=seconds, answered=answered, asked=ASKED)
     done = replace(done, unready=unready)
     code = ExitCode.MISSED if done.faults else ExitCode.OK
-    body = {"exit": int(code), "seconds": seconds, "steps": [], "error": "; ".join(done.faults)}
-    ledger.append("run-end", target=target.id, run=run, body=body)
+    end = {"exit": int(code), "seconds": seconds, "steps": [], "error": "; ".join(done.faults)}
+    ledger.append("run-end", target=target.id, run=run, body=end)
     return done
 
 
