@@ -32,6 +32,8 @@ class XgwError(Exception):
     """A fault with a message, its cause and its fix; `exit_code` is what the process ends with."""
 
     exit_code = ExitCode.FAILED
+    so_far: object = None
+    """The run (xgw.runner.Run) that the fault ended, when it had changed something by then: its result is still told."""
 
     def __init__(self, message: str, *, cause: str = "", fix: str = "") -> None:
         super().__init__(message)
@@ -66,6 +68,10 @@ class Unreachable(XgwError):
 
 class Refused(XgwError):
     """The platform looked at a change and said no; the change was not made."""
+
+
+class NotReady(Refused):
+    """A new revision did not become ready; it got no traffic."""
 
 
 class Missed(XgwError):

@@ -27,7 +27,7 @@ import socket
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,9 @@ OPEN = frozenset({"intended", "applied", "promoting", "promoted", "unproven", "r
 
 NOTES = frozenset({"evidence", "undone", "run", "run-end", "skipped", "lock", "pin"})
 """Records that move no attempt."""
+
+UNGUARDED = frozenset({"run-end", "lock"})
+"""Records that are written whoever holds the target by now: how a run ended, and who broke whose lock."""
 
 VERSION = 1
 GENESIS = "0" * 64
@@ -121,6 +124,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         """Open or create the ledger at `path`. Raises LedgerFault when it is newer, torn, edited or not writable."""
         self.path = path
+        self.guard: Callable[[], None] = lambda: None
+        """Called before a record is written; raises when this process may not go on: its lock was taken away."""
         with _as_ledger_fault(path):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not path.exists():
@@ -171,6 +176,8 @@ class Ledger:
 
         A "run" record without a run number gets the next one; an "intended" record opens an attempt named after its own serial.
         """
+        if kind not in UNGUARDED:
+            self.guard()
         at, text = now(), _canonical(body or {})
         with _as_ledger_fault(self.path), self._transaction():
             if kind not in NOTES:
@@ -216,8 +223,16 @@ class Ledger:
 
     def measured(self, target: str) -> dict[str, Record]:
         """Step id -> its newest evidence on `target`, whichever run measured it and for which attempt."""
-        newest = "SELECT max(serial) FROM record WHERE target = ? AND kind = 'evidence' GROUP BY step"
-        return {record.step: record for record in self._read(f"serial IN ({newest})", target)}
+        return {record.step: record for record in self._newest_evidence(target, "step")}
+
+    def readings(self, target: str, step: str) -> list[Record]:
+        """The newest evidence of each probe of one step, whichever run measured it and for which attempt."""
+        found = self._newest_evidence(target, "step, json_extract(body, '$.probe')")
+        return [record for record in found if record.step == step]
+
+    def _newest_evidence(self, target: str, each: str) -> list[Record]:
+        newest = f"SELECT max(serial) FROM record WHERE target = ? AND kind = 'evidence' GROUP BY {each}"  # noqa: S608
+        return self._read(f"serial IN ({newest})", target)
 
     def makers(self, target: str) -> dict[str, str]:
         """Revision name -> which run made it and what for, in words; revisions that the ledger did not make are absent."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from xgw.errors import UsageFault
 from xgw.ledger import OPEN, Attempt, Ledger
-from xgw.plan.model import Blocked, Change, Delta, FieldChange, Phase, Step
+from xgw.plan.model import Blocked, Change, Delta, FieldChange, Phase, Step, Verdict
 from xgw.resources import same
 from xgw.target import Target
 from xgw.words import nearest
@@ -20,10 +20,10 @@ StepState = Literal["change", "holds", "resume", "measure", "blocked", "pinned",
 class StepPlan:
     """What apply would do with one step, and why.
 
-    `change` it would write the deltas · `measure` the values are there but nothing proves them · `holds` there and
-    proven · `resume` an earlier run left it unfinished · `blocked` the platform would refuse · `pinned` a new revision
-    would get no traffic, or the values are there and the traffic is on a revision without them (`pinned` names the roles)
-    · `drift` somebody changed what the ledger wrote · `skipped` by request.
+    `change` it would write the deltas · `measure` the values are there but nothing proves them, or the newest reading
+    speaks against them · `holds` there and proven · `resume` an earlier run left it unfinished · `blocked` the platform
+    would refuse · `pinned` a new revision would get no traffic or not all of it, or some of the traffic is on a revision
+    without the values (`pinned` names the roles) · `drift` somebody changed what the ledger wrote · `skipped` by request.
     """
 
     step: Step
@@ -105,31 +105,58 @@ def plan_step(
         replace(found, fix=found.fix.replace("{step}", step.id)) for found in looked if isinstance(found, Blocked)
     )
     deltas = tuple(found for found in looked if isinstance(found, Delta) and not found.empty)
-    proven = attempt is not None and attempt.state == "validated"
     if blocked:
         return StepPlan(step, "blocked", deltas, blocked, reason="; ".join(found.reason for found in blocked))
     if not deltas:
-        if away := tuple(change.role for change in step.changes if change.role not in held and _away(target, change)):
-            reason = f"traffic of {', '.join(away)} is pinned to a revision without these values"
-            return StepPlan(step, "pinned", reason=reason, pinned=away)
-        return StepPlan(step, "holds" if proven else "measure")
+        found = {change.role: _away(target, change) for change in step.changes if change.role not in held}
+        if away := {role: told for role, told in found.items() if told}:
+            return StepPlan(step, "pinned", reason="; ".join(away.values()), pinned=tuple(away))
+        if attempt is None or attempt.state != "validated":
+            return StepPlan(step, "measure")
+        doubt = _doubt(target, ledger, step)
+        return StepPlan(step, "measure", reason=doubt) if doubt else StepPlan(step, "holds")
     if not force and (moved := _drifted(standing_deltas(standing), deltas)):
         return StepPlan(step, "drift", deltas, reason=f"changed since run {standing[-1].run}: {', '.join(moved)}")
-    pinned = tuple(delta.role for delta in deltas if delta.role not in held and target.service(delta.role).pinned)
+    pinned = tuple(
+        delta.role for delta in deltas if delta.role not in held and not target.service(delta.role).undivided
+    )
     if pinned:
-        return StepPlan(step, "pinned", deltas, reason=f"traffic of {', '.join(pinned)} is pinned", pinned=pinned)
+        reason = f"traffic of {', '.join(pinned)} is pinned, in whole or in part"
+        return StepPlan(step, "pinned", deltas, reason=reason, pinned=pinned)
     return StepPlan(step, "change", deltas)
 
 
-def _away(target: Target, change: Change) -> bool:
-    """True when the service's traffic is pinned to a revision that has not the wished values, though its template has."""
+def _away(target: Target, change: Change) -> str:
+    """Which traffic does not get the wished values although the template has them, or nothing: it is held by name on
+    revisions without them."""
     service = target.service(change.role)
-    if not service.pinned:
-        return False
-    serving = next((revision for revision in target.revisions(change.role) if revision.name == service.main), None)
-    return serving is None or any(
-        not same(name, serving.fields.get(name), value) for name, value in change.wanted().items()
+    if service.undivided:
+        return ""
+    fields = {revision.name: revision.fields for revision in target.revisions(change.role)}
+    without = [
+        f"{share.percent}% on {share.revision}"
+        for share in service.holding
+        if not all(
+            same(name, fields.get(share.revision or "", {}).get(name), value) for name, value in change.wanted().items()
+        )
+    ]
+    return (
+        f"traffic of {change.role} is pinned to a revision without these values: {', '.join(without)}"
+        if without
+        else ""
     )
+
+
+def _doubt(target: Target, ledger: Ledger, step: Step) -> str:
+    """What the newest reading of a validated step says against it, or nothing: a later measurement may have failed."""
+    probes = {probe.name for probe in step.probes}
+    for record in ledger.readings(target.id, step.id):
+        body = record.body
+        if body["probe"] in probes and body["verdict"] != Verdict.PASSED:
+            return (
+                f"run {record.run} {body['verdict']}: {body['probe']}: {body['measured']}, expected {body['expected']}"
+            )
+    return ""
 
 
 def _drifted(recorded: Iterable[Delta], deltas: Iterable[Delta]) -> list[str]:

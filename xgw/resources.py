@@ -77,6 +77,11 @@ class Service:
         return not any(share.revision is None and share.percent for share in self.traffic)
 
     @property
+    def undivided(self) -> bool:
+        """True when a new revision would get all the traffic."""
+        return all(share.revision is None for share in self.traffic if share.percent)
+
+    @property
     def holding(self) -> tuple[Share, ...]:
         """The shares that answer requests now, by revision name: what to write so that nothing moves."""
         return tuple(
@@ -96,7 +101,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Revision:
-    """One immutable revision of a service."""
+    """One immutable revision of a service. `rest` is a digest of everything it runs with that is not in `fields`."""
 
     name: str
     service: str
@@ -105,6 +110,7 @@ class Revision:
     reason: str
     fields: Mapping[str, str]
     labels: Mapping[str, str] = field(default_factory=dict)
+    rest: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 from xgw import faults
 from xgw.changes.service import new_revision_name
-from xgw.errors import Conflict, NotFound, Refused
+from xgw.changes.traffic import OURS, tags_of_others, unproven
+from xgw.errors import Conflict, ExitCode, NotFound, Refused
 from xgw.ledger import OPEN, Attempt, Ledger, who
 from xgw.load.generator import drive
 from xgw.planning import deltas_of
@@ -24,7 +25,8 @@ from xgw.target import Target
 
 @dataclass(frozen=True)
 class Rollback:
-    """A rollback that is about to be made, or was: from which revision to which, and which steps go with it."""
+    """A rollback that is about to be made, or was: from which revision to which, and which steps go with it. `gone` served
+    later than the one gone to, and cannot any more; `unready` is why the copy with the restored values is not ready."""
 
     role: str
     service: str
@@ -36,6 +38,15 @@ class Rollback:
     seconds: float = 0.0
     answered: int = 0
     asked: int = 0
+    gone: tuple[str, ...] = ()
+    unready: str = ""
+
+    @property
+    def faults(self) -> list[str]:
+        """What is not as it should be after the rollback, in words."""
+        silent = f"the service answers {self.answered} of {self.asked} requests"
+        copy = f"the revision with the restored values did not become ready: {self.unready}"
+        return [*([silent] if self.answered < self.asked else []), *([copy] if self.unready else [])]
 
 
 def previous(target: Target, ledger: Ledger, role: str, to: str = "") -> Rollback:
@@ -46,7 +57,7 @@ def previous(target: Target, ledger: Ledger, role: str, to: str = "") -> Rollbac
     serving = service.main
     if (begun := unfinished(ledger, target, role)) and to in ("", begun[1]):
         serving, to = begun
-    wanted = to or _served_before(ledger, target, role, serving, revisions)
+    wanted, gone = (to, ()) if to else _served_before(ledger, target, role, serving, revisions)
     if wanted not in revisions:
         near = ", ".join(sorted(revisions, reverse=True)[:5]) or "none"
         message = (
@@ -62,14 +73,20 @@ def previous(target: Target, ledger: Ledger, role: str, to: str = "") -> Rollbac
             fix=f"choose another: xgw revisions {role}",
         )
     undone = tuple(dict.fromkeys(attempt.step for attempt in _gone(ledger, target, role, revisions[wanted])))
-    return Rollback(role, service.name, serving, revisions[wanted], undone)
+    return Rollback(role, service.name, serving, revisions[wanted], undone, gone=gone)
+
+
+def done_already(target: Target, planned: Rollback) -> bool:
+    """True when the revision gets all of the traffic, and the template has its values."""
+    service = target.service(planned.role)
+    return {share.revision for share in service.holding} == {planned.to.name} and service.fields == planned.to.fields
 
 
 def carry_out(target: Target, ledger: Ledger, planned: Rollback, *, command: str) -> Rollback:
     """Move the traffic, restore the template, record both. Carried out again after a crash it ends in the same state."""
     began = time.monotonic()
     to, service = planned.to.name, target.service(planned.role)
-    tags, name = _tags(service), _name_after_the_move(service)
+    tags, name = tags_of_others(service), _name_after_the_move(service)
     run = ledger.append("run", target=target.id, body={"command": command, "who": who()}).run
     body = {"role": planned.role, "from": planned.origin, "to": to, "revision": name}
     ledger.append("pin", target=target.id, run=run, body=body)
@@ -79,28 +96,57 @@ def carry_out(target: Target, ledger: Ledger, planned: Rollback, *, command: str
     moved = time.monotonic() - began
     answered = _ask(target.service(planned.role).uri)
     pinned = (Share(to, 100), *tags)
-    target.run.restore(planned.service, to, as_name=name, traffic=pinned)  # everything that revision has
+    copy = target.run.restore(planned.service, to, as_name=name, traffic=pinned)  # everything that revision has
     faults.reach("put-back")
     _mark_undone(target, ledger, planned, run)
     seconds = round(time.monotonic() - began, 3)
-    ledger.append("run-end", target=target.id, run=run, body={"exit": 0, "seconds": seconds, "steps": []})
-    return replace(planned, run=run, traffic_seconds=moved, seconds=seconds, answered=answered, asked=ASKED)
+    unready = "" if copy.latest_ready == copy.latest_created else copy.reason or f"{copy.latest_created} is not ready"
+    done = replace(planned, run=run, traffic_seconds=moved, seconds=seconds, answered=answered, asked=ASKED)
+    done = replace(done, unready=unready)
+    code = ExitCode.MISSED if done.faults else ExitCode.OK
+    end = {"exit": int(code), "seconds": seconds, "steps": [], "error": "; ".join(done.faults)}
+    ledger.append("run-end", target=target.id, run=run, body=end)
+    return done
 
 
-ASKED = 5
-"""Requests that show, right after the traffic moved, whether the service answers."""
+ASKED, TRIES = 5, 3
+"""Requests that show, right after the traffic moved, whether the service answers; and how often they are tried before it is
+said that it does not: an instance may be starting."""
 
 
 def _ask(url: str) -> int:
     """How many of ASKED requests to the service, 10 ms apart, got an answer that is no server error."""
-    load = drive([f"{url.rstrip('/')}/health"], rate=100, seconds=ASKED / 100, timeout=2)
-    return load.sent - load.failed
+    answered = 0
+    for attempt in range(TRIES):
+        load = drive([f"{url.rstrip('/')}/health"], rate=100, seconds=ASKED / 100, timeout=2)
+        answered = load.sent - load.failed
+        if answered == ASKED:
+            break
+        time.sleep(0.2 * (attempt + 1 < TRIES))
+    return answered
 
 
 def release(target: Target, ledger: Ledger, role: str, *, command: str) -> Service:
-    """Give the traffic back to "latest". Raises Refused when the latest revision is not ready, and Conflict when it is the
-    candidate of an unfinished step: that gets traffic when it is proven, not before."""
+    """Give the traffic back to "latest". Raises Refused when the latest revision is not ready, and Conflict when nobody has
+    proven it: it gets traffic when it is proven, or when somebody says so by its name."""
     service = target.service(role)
+    _refuse_own_candidate(target, ledger, role, service)
+    if service.latest_ready != service.latest_created:
+        raise Refused(
+            f"the latest revision of {service.name} is not ready",
+            cause=service.reason or f"{service.latest_created} never became ready",
+            fix=f"xgw rollback {role}, or deploy a revision that starts",
+        )
+    _refuse_stranger(target, ledger, role, service)
+    run = ledger.append("run", target=target.id, body={"command": command, "who": who()}).run
+    ledger.append("pin", target=target.id, run=run, body={"role": role, "from": "", "to": ""})
+    after = target.run.update(service.name, traffic=(*LATEST, *tags_of_others(service)))
+    body = {"exit": 0, "seconds": 0, "steps": [], "serving": {role: after.main}}
+    ledger.append("run-end", target=target.id, run=run, body=body)
+    return after
+
+
+def _refuse_own_candidate(target: Target, ledger: Ledger, role: str, service: Service) -> None:
     for attempt in ledger.latest(target.id).values():
         candidates = {delta.revision for delta in deltas_of(attempt) if delta.role == role}
         if attempt.state in OPEN and service.latest_created in candidates:
@@ -109,18 +155,27 @@ def release(target: Target, ledger: Ledger, role: str, *, command: str) -> Servi
                 cause="to release the service would give it all the traffic",
                 fix=f"finish the step: xgw phase{attempt.step[0]} apply   or put it back: xgw rollback --run {attempt.run}",
             )
-    if service.latest_ready != service.latest_created:
-        raise Refused(
-            f"the latest revision of {service.name} is not ready",
-            cause=service.reason or f"{service.latest_created} never became ready",
-            fix=f"xgw rollback {role}, or deploy a revision that starts",
+
+
+def _refuse_stranger(target: Target, ledger: Ledger, role: str, service: Service) -> None:
+    """Nothing that another ledger is proving, and nothing that never served, gets all the traffic by a release."""
+    latest = service.latest_created
+    marks = [share.tag for share in service.traffic if share.revision == latest and share.tag.startswith(OURS)]
+    if marks:
+        raise Conflict(
+            f"{latest} is not proven: somebody's unfinished step holds it under the tag {marks[0]}",
+            cause="to release the service would give it all the traffic, and this ledger has not begun that step",
+            fix="finish the step, or put it back, from where it was begun",
         )
-    run = ledger.append("run", target=target.id, body={"command": command, "who": who()}).run
-    ledger.append("pin", target=target.id, run=run, body={"role": role, "from": "", "to": ""})
-    after = target.run.update(service.name, traffic=(*LATEST, *_tags(service)))
-    body = {"exit": 0, "seconds": 0, "steps": [], "serving": {role: after.main}}
-    ledger.append("run-end", target=target.id, run=run, body=body)
-    return after
+    served, _ = _serving_history(ledger, target, role)
+    copies = {str(pin.body.get("revision")) for pin in ledger.records(target=target.id, kind="pin")}
+    known = {*served, *copies, *(share.revision for share in service.holding)}
+    if latest not in known and (why := unproven(target, role, service)):
+        raise Conflict(
+            f"{latest} never served, so a release is not what gives it all the traffic",
+            cause=why,
+            fix=f"when you know that it is good: xgw rollback {role} --to {latest}, then the same command",
+        )
 
 
 def forget(ledger: Ledger, target: str, why: str) -> int:
@@ -152,22 +207,28 @@ def unfinished(ledger: Ledger, target: Target, role: str) -> tuple[str, str] | N
     )
 
 
-def _served_before(ledger: Ledger, target: Target, role: str, serving: str, revisions: Mapping[str, Revision]) -> str:
-    """The revision that served before `serving`, by the record; a revision that only ever was a candidate never counts.
+def _served_before(
+    ledger: Ledger, target: Target, role: str, serving: str, revisions: Mapping[str, Revision]
+) -> tuple[str, tuple[str, ...]]:
+    """The revision that served before `serving` by the record and still can, and those passed over because they are gone or
+    not ready. A revision that only ever was a candidate never counts.
 
     Where the record knows nothing of it (deployed by other means): the newest older ready revision."""
     served, candidates = _serving_history(ledger, target, role)
+    gone: list[str] = []
     if serving in served:
         before = [name for name in served[: len(served) - served[::-1].index(serving)] if name != serving]
-        if before:
-            return before[-1]
+        for name in dict.fromkeys(reversed(before)):
+            if name in revisions and revisions[name].ready:
+                return name, tuple(gone)
+            gone.append(name)
     own = revisions.get(serving)
     older = [
         revision
         for revision in revisions.values()
         if own and revision.created < own.created and revision.ready and revision.name not in candidates - set(served)
     ]
-    return max(older, key=lambda revision: revision.created).name if older else ""
+    return max(older, key=lambda revision: revision.created).name if older else "", tuple(gone)
 
 
 def _serving_history(ledger: Ledger, target: Target, role: str) -> tuple[list[str], set[str]]:
@@ -213,12 +274,3 @@ def _mark_undone(target: Target, ledger: Ledger, planned: Rollback, run: int) ->
         if attempt.state != "reverting":
             ledger.append("reverting", body={"why": "service rolled back"}, **place)  # type: ignore[arg-type]
         ledger.append("reverted", body={}, **place)  # type: ignore[arg-type]
-
-
-def _tags(service: Service) -> tuple[Share, ...]:
-    """The tags of the service but for those of unfinished steps, which go with the rollback."""
-    return tuple(
-        Share(share.revision, 0, share.tag)
-        for share in service.traffic
-        if share.tag and not share.tag.startswith("xgw-")
-    )

@@ -13,7 +13,7 @@ What fails its limit is undone at once. What cannot be measured stops the phase 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -22,13 +22,14 @@ from xgw.errors import Conflict, ExitCode, XgwError
 from xgw.ledger import Attempt, Ledger, who
 from xgw.plan.model import Evidence, Outcome, Phase, Step, Verdict
 from xgw.planning import PhasePlan, StepPlan, deltas_of, plan_step, standing_deltas
-from xgw.stages import OUTCOMES, STAGES, Job, View, leave_unmade, probe, put_back
+from xgw.stages import OUTCOMES, REFUSED, STAGES, Job, View, leave_unmade, probe, put_back
 from xgw.target import Target
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """How one step ended in a run. `changed` says that its values were written, not found there."""
+    """How one step ended in a run. `changed` says that its values were written, not found there; `left` is what it leaves to
+    a person."""
 
     step: Step
     outcome: Outcome
@@ -37,6 +38,12 @@ class StepResult:
     seconds: float = 0.0
     fix: str = ""
     changed: bool = False
+    left: str = ""
+
+    @property
+    def refused(self) -> bool:
+        """True when the platform would not make it: nothing was measured."""
+        return self.outcome is Outcome.REJECTED and self.reason.startswith(REFUSED)
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,26 @@ def apply(
                 run.interrupted |= not run.halted
                 run.end(StepResult(found.step, Outcome.SKIPPED, run.halted or "interrupted"))
             else:
-                run.end(_carry_out(bench, run.id, found, force=force))
+                run.end(_end_of(bench, run, found, force=force))
     return run.result()
+
+
+def _end_of(bench: Bench, run: _Open, found: StepPlan, *, force: bool) -> StepResult:
+    """How one step ended. A conflict is the end of its run only while nothing was changed by it: exit code 5 says so. After
+    that it leaves this step unproven. Any other fault ends the run, and carries what was done so far."""
+    try:
+        return _carry_out(bench, run.id, found, force=force)
+    except XgwError as fault:
+        if not any(result.changed for result in run.ended):
+            raise
+        why = f"{fault.message}: {fault.cause}" if fault.cause else fault.message
+        result = StepResult(found.step, Outcome.UNPROVEN, why, fix=fault.fix)
+        bench.view.step_finished(found.step.id, result.outcome.value, f"{found.step.title}: {why}", 0)
+        if isinstance(fault, Conflict):
+            return result
+        run.end(result)
+        fault.so_far = replace(run.result(), exit_code=fault.exit_code)
+        raise
 
 
 def _carry_out(bench: Bench, run: int, found: StepPlan, *, force: bool) -> StepResult:
@@ -94,9 +119,22 @@ def _carry_out(bench: Bench, run: int, found: StepPlan, *, force: bool) -> StepR
     )
     while job.state in STAGES:
         STAGES[job.state](job)
+    undone = _undo_earlier(bench, run, job)
     outcome, seconds = OUTCOMES[job.state], time.monotonic() - began
     bench.view.step_finished(step.id, outcome.value, f"{step.title}: {job.why}" if job.why else step.title, seconds)
-    return StepResult(step, outcome, job.why, tuple(job.seen), seconds, changed=bool(job.pairs()))
+    return StepResult(
+        step, outcome, job.why, tuple(job.seen), seconds, changed=undone or bool(job.pairs()), left=_text(job.left)
+    )
+
+
+def _undo_earlier(bench: Bench, run: int, job: Job) -> bool:
+    """A live step that was measured again and missed its limit has nothing of this run to undo: what earlier runs wrote for
+    it is put back. True when there was something."""
+    missed = job.state == "reverted" and any(seen.verdict is Verdict.FAILED for seen in job.seen)
+    earlier = bench.ledger.standing(bench.target.id, job.step.id) if missed and not job.deltas else []
+    if earlier:
+        job.left = _put_step_back(bench, run, job.step, earlier, force=False)
+    return bool(earlier)
 
 
 def _intend(bench: Bench, run: int, found: StepPlan, *, force: bool) -> Job:
@@ -176,27 +214,38 @@ def revert(bench: Bench, steps: Sequence[Step], *, command: str, force: bool = F
     wanted = sorted((step for step in steps if standing[step.id]), key=lambda step: -standing[step.id][-1].id)
     if not wanted:
         return Run(0, command, (), ExitCode.OK, 0.0)
+    held: dict[str, str] = {}
     with _recorded(bench, command) as run:
         for step in wanted:
             began = time.monotonic()
             bench.view.step_started(step.id, step.title)
-            _put_step_back(bench, run.id, step, standing[step.id], force=force)
+            left = _put_step_back(bench, run.id, step, standing[step.id], force=force, held=held)
+            held |= left
             seconds = time.monotonic() - began
             bench.view.step_finished(step.id, "reverted", step.title, seconds)
-            run.end(StepResult(step, Outcome.SKIPPED, "put back", (), seconds, changed=True))
+            run.end(StepResult(step, Outcome.SKIPPED, "put back", (), seconds, changed=True, left=_text(left)))
     return run.result()
 
 
-def _put_step_back(bench: Bench, run: int, step: Step, attempts: Sequence[Attempt], *, force: bool) -> None:
-    """Write back what all standing attempts wrote together. They are marked newest first, so that what is left after a
-    crash in between still is a chain from the beginning."""
+def _put_step_back(
+    bench: Bench,
+    run: int,
+    step: Step,
+    attempts: Sequence[Attempt],
+    *,
+    force: bool,
+    held: Collection[str] = (),
+) -> dict[str, str]:
+    """Write back what all standing attempts wrote together; returns what that leaves to a person, by role. They are marked
+    newest first, so that what is left after a crash in between still is a chain from the beginning. `held` are roles whose
+    traffic this run itself had to leave by name: that is no pin."""
     why = "forced rollback" if force else "rollback"
     deltas = standing_deltas([*attempts[:-1], _made(bench, step, attempts[-1])])
     jobs = [
         Job(bench.target, bench.ledger, bench.view, run, step, attempt.id, attempt.state, deltas, why=why)
         for attempt in reversed(attempts)
     ]
-    _refuse_moved(jobs[0])
+    _refuse_moved(jobs[0], held)
     for job in jobs:
         if job.state != "reverting":
             job.move("reverting", why=why)
@@ -204,6 +253,7 @@ def _put_step_back(bench: Bench, run: int, step: Step, attempts: Sequence[Attemp
     put_back(jobs[0])
     for job in jobs[1:]:
         job.move("reverted")
+    return jobs[0].left
 
 
 def _made(bench: Bench, step: Step, newest: Attempt) -> Attempt:
@@ -215,11 +265,13 @@ def _made(bench: Bench, step: Step, newest: Attempt) -> Attempt:
     return replace(newest, deltas=tuple(delta.to_json() for delta in job.deltas))
 
 
-def _refuse_moved(job: Job) -> None:
+def _refuse_moved(job: Job, held: Collection[str] = ()) -> None:
     """Raises Conflict at a pin or a drift. A step that is being put back already looks at its fields as it goes."""
     if job.why.startswith("forced") or job.state == "reverting":
         return
-    pinned = [delta.role for _, delta in job.pairs() if job.target.service(delta.role).pinned]
+    pinned = [
+        delta.role for _, delta in job.pairs() if delta.role not in held and job.target.service(delta.role).pinned
+    ]
     if pinned and job.state == "validated":  # an unfinished step holds its traffic by name itself
         raise Conflict(
             f"step {job.step.id}: the traffic of {', '.join(pinned)} is pinned to a revision",
@@ -272,7 +324,7 @@ class _Open:
     def result(self) -> Run:
         """The run as its caller gets it."""
         code = _exit_code(self.ended)
-        if self.interrupted and code is not ExitCode.MISSED:
+        if self.interrupted and code not in (ExitCode.MISSED, ExitCode.FAILED):
             code = ExitCode.INTERRUPTED
         return Run(self.id, self.command, tuple(self.ended), code, round(time.monotonic() - self.began, 3))
 
@@ -303,6 +355,10 @@ def _recorded(bench: Bench, command: str) -> Iterator[_Open]:
         bench.ledger.append("run-end", target=bench.target.id, run=run.id, body=body)
 
 
+def _text(left: Mapping[str, str]) -> str:
+    return "; ".join(left.values())
+
+
 def _unchanged(found: StepPlan) -> StepResult:
     if found.state == "holds":
         return StepResult(found.step, Outcome.VALIDATED, "holds already")
@@ -311,9 +367,12 @@ def _unchanged(found: StepPlan) -> StepResult:
 
 
 def _exit_code(results: Sequence[StepResult]) -> ExitCode:
-    """3 when a limit was missed, 8 when something could not be proven or is blocked, else 0."""
-    if any(result.outcome is Outcome.REJECTED for result in results):
+    """3 when a limit was missed, 1 when the platform refused a step, 8 when something could not be proven or is blocked,
+    else 0."""
+    if any(result.outcome is Outcome.REJECTED and not result.refused for result in results):
         return ExitCode.MISSED
+    if any(result.refused for result in results):
+        return ExitCode.FAILED
     if any(result.outcome is Outcome.UNPROVEN or result.reason.startswith("blocked") for result in results):
         return ExitCode.UNPROVEN
     return ExitCode.OK

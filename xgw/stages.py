@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 from xgw import faults
 from xgw.at_once import at_once
-from xgw.errors import Conflict, Refused
+from xgw.errors import Conflict, NotReady, Refused
 from xgw.ledger import Ledger
 from xgw.measuring import GRAVITY, measure
 from xgw.plan.model import Change, Delta, Evidence, Outcome, Step, Verdict
@@ -20,6 +20,10 @@ from xgw.target import Target
 
 CANARY = (10, 50, 100)
 """Shares of the traffic, in percent, that a high-risk step gets one after the other."""
+
+
+REFUSED = "the platform refused it"
+"""How the reason of a step begins that the platform would not make: nothing was measured, so no limit was missed."""
 
 
 class View(Protocol):
@@ -45,6 +49,8 @@ class Job:
     deltas: tuple[Delta, ...]
     seen: list[Evidence] = field(default_factory=list)
     why: str = ""
+    left: dict[str, str] = field(default_factory=dict)
+    """By role, what putting the step back leaves to a person: traffic that had to stay by name."""
 
     def move(self, kind: str, **body: Any) -> None:
         """Record a move and stand in it."""
@@ -67,7 +73,7 @@ def _make(job: Job) -> None:
         _each(job.pairs(), lambda change, delta: change.apply(job.target, delta))
     except Refused as error:
         leave_unmade(job)
-        _reject(job, f"{error.message}: {error.cause}")
+        _reject(job, f"{error.message if isinstance(error, NotReady) else REFUSED}: {error.cause}")
         return
     except Conflict as error:
         leave_unmade(job)
@@ -121,9 +127,11 @@ def leave_unmade(job: Job) -> None:
 def put_back(job: Job) -> None:
     """reverting -> reverted: newest written first."""
     force = job.why.startswith("forced")
-    for change, delta in reversed(job.pairs()):
-        change.revert(job.target, delta, force=force)
-    job.move("reverted", serving=_serving(job))
+    told = {change.role: change.revert(job.target, delta, force=force) for change, delta in reversed(job.pairs())}
+    job.left = {role: text for role, text in told.items() if text}
+    for text in job.left.values():
+        job.view.step_note(job.step.id, text)
+    job.move("reverted", serving=_serving(job), **({"left": job.left} if job.left else {}))
     faults.reach("reverted-recorded")
 
 

@@ -4,7 +4,8 @@ A service is changed without risk to who it serves:
 
     apply     new revision with a tag and 0 % of the traffic; the traffic stays where it was, by revision name
     promote   traffic to the new revision (by shares where asked), in the end back to the form it had: "latest"
-    revert    traffic back to the old revision at once, then the old values, then the traffic's old form
+    revert    traffic back to the old revision at once, then the old values, then the traffic's old form; by name, when
+              "latest" would be what somebody else deployed meanwhile
 
 Each of these looks first and sends only what is missing, so carrying one out again changes nothing.
 """
@@ -16,9 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from xgw import faults
-from xgw.errors import Conflict, Refused
+from xgw.changes.traffic import as_before, tags_of_others, unproven
+from xgw.errors import Conflict, NotReady, Refused
 from xgw.plan.model import Blocked, Delta, FieldChange
-from xgw.resources import Service, Share, quantity, same
+from xgw.resources import Revision, Service, Share, quantity, same
 from xgw.target import Target
 
 GEN2_FLOOR = "512Mi"
@@ -69,7 +71,7 @@ class ServiceSpec:
         )
 
     def apply(self, target: Target, delta: Delta) -> None:
-        """Make the new revision, tagged, without traffic. Raises Refused when it does not become ready."""
+        """Make the new revision, tagged, without traffic. Raises NotReady when it does not start."""
         if delta.empty:
             return
         service = target.service(self.role)
@@ -81,10 +83,11 @@ class ServiceSpec:
                 service.name, fields=_side(delta, "after"), revision=delta.revision, traffic=held, etag=delta.etag
             )
         faults.reach("change-made")
-        if service.latest_ready != delta.revision:
-            raise Refused(
+        made = self._revision(target, delta.revision)  # not the latest: that may be somebody else's by now
+        if made is None or not made.ready:
+            raise NotReady(
                 f"{service.name}: the new revision did not become ready, so it got no traffic",
-                cause=service.reason or f"{delta.revision} is not the latest ready revision",
+                cause=(made and made.reason) or service.reason or f"{delta.revision} is not there",
                 fix=f"read its log lines: xgw logs {self.role} --revision {delta.revision}",
             )
 
@@ -93,7 +96,10 @@ class ServiceSpec:
         service = target.service(self.role)
         if delta.revision == service.latest_created or _holds(service, delta, "after"):
             return True
-        return any(revision.name == delta.revision for revision in target.revisions(self.role))
+        return self._revision(target, delta.revision) is not None
+
+    def _revision(self, target: Target, name: str) -> Revision | None:
+        return next((revision for revision in target.revisions(self.role) if revision.name == name), None)
 
     def promote(self, target: Target, delta: Delta, percent: int = 100) -> None:
         """Move `percent` of the traffic to the new revision; at 100 the traffic gets its old form back, without our tag.
@@ -110,9 +116,9 @@ class ServiceSpec:
             )
         if percent < 100:
             shares: tuple[Share, ...] = (Share(delta.old, 100 - percent), Share(delta.revision, percent))
-            shares += (Share(delta.revision, 0, delta.tag), *_tags(delta.traffic))
+            shares += (Share(delta.revision, 0, delta.tag), *tags_of_others(service))
         else:
-            shares = delta.traffic
+            shares = self._as_before(target, service, delta)
         target.run.update(service.name, traffic=shares)
         faults.reach("traffic-moved")
 
@@ -122,10 +128,13 @@ class ServiceSpec:
         moved = [] if _is_ours(service, delta) else [f"the traffic of {service.name} is now {_told(service.traffic)}"]
         return _drift(service, delta) + moved
 
-    def revert(self, target: Target, delta: Delta, *, force: bool = False) -> None:
-        """Write `delta.before` back. A field that is neither as written nor as before is drift: refused unless `force`."""
+    def revert(self, target: Target, delta: Delta, *, force: bool = False) -> str:
+        """Write `delta.before` back. A field that is neither as written nor as before is drift: refused unless `force`.
+
+        Returns what is left for a person to do, or nothing: the traffic stays by name when the latest revision has something
+        that somebody else deployed meanwhile, because putting a step back proves nothing about that."""
         if delta.empty:
-            return
+            return ""
         service = target.service(self.role)
         if not force and (moved := _drift(service, delta)):
             raise Conflict(
@@ -133,20 +142,34 @@ class ServiceSpec:
                 cause="; ".join(moved),
                 fix="put it back by hand, or overwrite it: --force",
             )
+        service = _take_traffic_off(target, service, delta)
         if not _holds(service, delta, "before"):
-            service = _take_traffic_off(target, service, delta)
-            name, before = new_revision_name(service), _side(delta, "before")
-            service = target.run.update(
-                service.name, fields=before, revision=name, traffic=(*service.holding, *_tags(delta.traffic))
-            )
-            if service.latest_ready != service.latest_created:
-                raise Refused(
-                    f"{service.name}: the revision with the old values did not become ready; traffic stays where it is",
-                    cause=service.reason,
-                    fix="look at its logs, then run the same command again",
-                )
-        target.run.update(service.name, traffic=delta.traffic)
+            service = self._write_before(target, service, delta)
+        held = unproven(target, self.role, service, _side(delta, "before"))
+        traffic = (*service.holding, *tags_of_others(service)) if held else self._as_before(target, service, delta)
+        target.run.update(service.name, traffic=traffic)
         faults.reach("put-back")
+        if not held:
+            return ""
+        return (
+            f"{service.name} stays on {service.main} by name: {held}. When it is proven: xgw rollback {self.role} "
+            f"--to {service.latest_created}, then xgw rollback {self.role} --release"
+        )
+
+    def _write_before(self, target: Target, service: Service, delta: Delta) -> Service:
+        """A revision with the old values, without traffic. Raises Refused when it does not become ready."""
+        name, held = new_revision_name(service), (*service.holding, *tags_of_others(service))
+        service = target.run.update(service.name, fields=_side(delta, "before"), revision=name, traffic=held)
+        if service.latest_ready != service.latest_created:
+            raise Refused(
+                f"{service.name}: the revision with the old values did not become ready; traffic stays where it is",
+                cause=service.reason,
+                fix="look at its logs, then run the same command again",
+            )
+        return service
+
+    def _as_before(self, target: Target, service: Service, delta: Delta) -> tuple[Share, ...]:
+        return as_before(service, delta.traffic, {revision.name for revision in target.revisions(self.role)})
 
 
 def new_revision_name(service: Service) -> str:
@@ -157,10 +180,10 @@ def new_revision_name(service: Service) -> str:
 
 def _take_traffic_off(target: Target, service: Service, delta: Delta) -> Service:
     """Before anything else, when the revision to undo serves: its traffic to the one before it."""
-    if service.latest_ready != delta.revision or not any(s.revision == delta.revision for s in service.holding):
+    if not any(share.revision == delta.revision for share in service.holding):
         return service
     try:
-        return target.run.update(service.name, traffic=(Share(delta.old, 100), *_tags(delta.traffic)))
+        return target.run.update(service.name, traffic=(Share(delta.old, 100), *tags_of_others(service)))
     except Refused:  # the old revision is gone: the traffic moves with the revision that gets the old values
         return service
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xgw.cli.options import Invocation, talk
-from xgw.errors import NotFound, UsageFault
+from xgw.errors import Conflict, NotFound, UsageFault
 from xgw.report import safe
 
 if TYPE_CHECKING:
@@ -47,9 +48,28 @@ def opened(invocation: Invocation, *, writing: str = "") -> Iterator[Opened]:
                 body = {"taken_from": stale.who, "pid": stale.pid, "since": stale.since, "doing": stale.doing}
                 ledger.append("lock", target=found.target.id, body=body)
                 talk(invocation, safe(f"took over the lock of {stale.who} (pid {stale.pid} is gone): {stale.doing}"))
+            ledger.guard = still_held(invocation.settings.home, found.target.id)
             yield replace(found, ledger=ledger)
     finally:
         ledger.close()
+
+
+def still_held(home: Path, target: str) -> Callable[[], None]:
+    """Raises Conflict, when called, if the lock is not as it is now: somebody broke it (`xgw unlock --force`), and another run
+    may be at work."""
+    from xgw import lock
+
+    mine = lock.holder(home, target)
+
+    def check() -> None:
+        if (found := lock.holder(home, target)) != mine:
+            raise Conflict(
+                "the lock of this target was taken away while this run was at work",
+                cause=f"{found.who} (pid {found.pid}) holds it now: {found.doing}" if found else "xgw unlock --force",
+                fix="see xgw status; when nobody else is at work, run the same command again: it goes on from here",
+            )
+
+    return check
 
 
 def role_of(settings: Settings, name: str) -> str:

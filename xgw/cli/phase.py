@@ -15,7 +15,7 @@ from xgw.cli.bench import Opened, opened
 from xgw.cli.group import LazyGroup, help_when_alone
 from xgw.cli.options import Invocation, confirm, leaf, progress, show, talk
 from xgw.cli.stopping import stoppable
-from xgw.errors import ExitCode, Missed, Unproven, UsageFault
+from xgw.errors import ExitCode, Missed, Refused, Unproven, UsageFault, XgwError
 from xgw.report import safe
 
 if TYPE_CHECKING:
@@ -193,11 +193,19 @@ def _run_apply(invocation: Invocation, bench: Opened, planned: PhasePlan, comman
 
     again = f"xgw {command}{scope}"
     with stoppable(invocation, "finishing this step", again, signals=(signal.SIGINT,)) as stop:
+        broken: XgwError | None = None
         with progress(invocation) as view:
             work = runner.Bench(bench.target, bench.ledger, view)
-            run = runner.apply(work, planned, command=command, force=force, stop=stop)
+            try:
+                run = runner.apply(work, planned, command=command, force=force, stop=stop)
+            except XgwError as fault:
+                if not isinstance(fault.so_far, runner.Run):
+                    raise
+                run, broken = fault.so_far, fault
         stop.over("the run has ended; its result follows")
         show(invocation, phase_screens.run_report(run, bench.target, invocation.out))
+    if broken:
+        raise broken
     return run
 
 
@@ -304,9 +312,15 @@ def _conclude(run: Run, number: int, scope: str, *, applied: bool = True) -> int
         else ""
     )
     if bad and run.exit_code is ExitCode.MISSED:
-        message = "its check failed; its change is undone" if applied else "the requirement does not hold"
+        undone = "its change is undone" if bad.changed else "its values were there before, and stay"
+        message = f"its check failed; {undone}" if applied else "the requirement does not hold"
         fix = f"evidence: xgw history show {run.id}" if applied else f"xgw phase{number} apply{scope}"
         raise Missed(f"step {bad.step.id}: {message}", cause=cause, fix=fix)
+    if bad and run.exit_code is ExitCode.FAILED:
+        fix = f"give it another value in xgw.toml, or: xgw phase{number} apply --skip {bad.step.id}"
+        raise Refused(
+            f"step {bad.step.id}: the platform refused its change; nothing of it is left", cause=cause, fix=fix
+        )
     if bad and run.exit_code is ExitCode.UNPROVEN:
         fix = f"xgw phase{number} apply{scope} goes on from here; evidence: xgw history show {run.id}"
         fix = bad.fix or fix

@@ -148,9 +148,10 @@ def run_report(run: Run, target: Target, style: Style) -> Report:
     foot = f"Run {run.id}  {run.command}  target {safe(target.label)}  {duration(run.seconds)}"
     if not run.id:
         foot = f"No changes. {held} of {len(run.steps)} steps already hold." if held else "No changes."
+    left = [f"Left to do: {safe(result.left)}" for result in run.steps if result.left]
     columns = ("step", "outcome", "title", "measured", "time")
     flat = phase_flat.run(run)
-    return Report("run", columns, rows, foot=("", foot), data=_run_data(run), brief=("title",), flat=flat)
+    return Report("run", columns, rows, foot=("", *left, foot), data=_run_data(run), brief=("title",), flat=flat)
 
 
 def _run_data(run: Run) -> dict[str, Any]:
@@ -165,6 +166,7 @@ def _run_data(run: Run) -> dict[str, Any]:
                 "outcome": result.outcome.value,
                 "reason": result.reason,
                 "changed": result.changed,
+                "left": result.left,
                 "seconds": round(result.seconds, 3),
                 "evidence": [evidence.to_json() for evidence in result.evidence],
             }

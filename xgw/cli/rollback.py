@@ -8,8 +8,8 @@ import click
 
 from xgw.cli.bench import Opened, opened, role_of
 from xgw.cli.options import Invocation, confirm, leaf, show, talk
-from xgw.errors import ExitCode, NotFound, UsageFault
-from xgw.report import Report, When, symbol
+from xgw.errors import ExitCode, Missed, NotFound, UsageFault
+from xgw.report import Report, When, safe, symbol
 from xgw.words import duration
 
 
@@ -55,7 +55,9 @@ def _service(invocation: Invocation, bench: Opened, role: str, to: str, command:
     from xgw import rollback as verb
 
     planned = verb.previous(bench.target, bench.ledger, role, to)
-    if planned.origin == planned.to.name and bench.target.service(role).fields == planned.to.fields:
+    for name in planned.gone:
+        talk(invocation, f"{name} served before, and cannot serve any more; the next older one is {planned.to.name}")
+    if verb.done_already(bench.target, planned):
         talk(invocation, f"{planned.to.name} serves already; nothing to do")
         data = {"from": planned.origin, "to": planned.to.name, "undoes": [], "done": False}
         show(invocation, Report("rollback", data=data))
@@ -72,15 +74,38 @@ def _service(invocation: Invocation, bench: Opened, role: str, to: str, command:
             invocation, f"{bench.careful} Move 100% of {planned.service} from {planned.origin} to {planned.to.name}?"
         )
     done = verb.carry_out(bench.target, bench.ledger, planned, command=command)
-    ok = symbol("ok", invocation.out)
+    foot, data = _told(invocation, done), _data(done)
+    show(invocation, Report("rollback", columns, rows, foot=foot, data=data, flat=Report("rollback", data=data)))
+    talk(invocation, f"Undo: xgw rollback {role} --to {done.origin}")
+    talk(invocation, f"New revisions get traffic again after: xgw rollback {role} --release")
+    if done.faults:
+        raise Missed(
+            f"the traffic of {done.service} is on {done.to.name}, and it is not well",
+            cause="; ".join(done.faults),
+            fix=f"look at its log: xgw logs {role}; older revisions: xgw revisions {role}",
+        )
+    return ExitCode.OK
+
+
+def _told(invocation: Invocation, done: Any) -> list[str]:
+    """What was done, line by line, and how it turned out."""
+    ok, fail = symbol("ok", invocation.out), symbol("fail", invocation.out)
+    values = "the service has that revision's values again; its traffic is pinned"
+    if done.unready:
+        values = (
+            f"the service has that revision's values again, and no revision with them is ready: {safe(done.unready)}"
+        )
     foot = [
         "",
         f"{ok} traffic 100% on {done.to.name}  {duration(done.traffic_seconds)}",
-        f"{ok if done.answered else symbol('fail', invocation.out)} the service answers {done.answered} of {done.asked} requests",
-        f"{ok} the service has that revision's values again; its traffic is pinned  {duration(done.seconds)}",
+        f"{fail if done.answered < done.asked else ok} the service answers {done.answered} of {done.asked} requests",
+        f"{fail if done.unready else ok} {values}  {duration(done.seconds)}",
     ]
-    foot += [f"Undone with it: {', '.join(done.undoes)}"] if done.undoes else []
-    data = {
+    return foot + ([f"Undone with it: {', '.join(done.undoes)}"] if done.undoes else [])
+
+
+def _data(done: Any) -> dict[str, Any]:
+    return {
         "run": done.run,
         "service": done.service,
         "from": done.origin,
@@ -90,12 +115,10 @@ def _service(invocation: Invocation, bench: Opened, role: str, to: str, command:
         "seconds": done.seconds,
         "answered": done.answered,
         "asked": done.asked,
+        "unready": done.unready,
+        "gone": list(done.gone),
         "done": True,
     }
-    show(invocation, Report("rollback", columns, rows, foot=foot, data=data, flat=Report("rollback", data=data)))
-    talk(invocation, f"Undo: xgw rollback {role} --to {done.origin}")
-    talk(invocation, f"New revisions get traffic again after: xgw rollback {role} --release")
-    return ExitCode.OK
 
 
 def _rows(bench: Opened, planned: Any, role: str) -> list[tuple[Any, ...]]:
@@ -115,7 +138,7 @@ def _release(invocation: Invocation, bench: Opened, role: str, command: str, dry
 
     service = bench.target.service(role)
     data = {"service": service.name, "latest": service.latest_ready, "done": False}
-    if not service.pinned:
+    if service.undivided:
         talk(invocation, f"{service.name} is not pinned; nothing to do")
         show(invocation, Report("release", data=data))
         return ExitCode.OK

@@ -33,7 +33,7 @@ _MEANING: tuple[tuple[type[Exception], type[XgwError], str, str], ...] = (
         "run the same command again to plan from what is there",
     ),
     (google.AlreadyExists, Conflict, "{what}: that name is taken", "run the same command again"),
-    (google.FailedPrecondition, Refused, "{what}: refused in its present state", ""),
+    (google.FailedPrecondition, Refused, "{what}: refused in its present state", "xgw status   shows what is there"),
     (google.InvalidArgument, Refused, "{what}: refused by the platform", ""),
     (google.ResourceExhausted, Unreachable, "{what}: over quota", "wait a minute, then run the same command again"),
     (google.ServiceUnavailable, Unreachable, "{what}: no answer", "check the network, then run the same command again"),
@@ -43,11 +43,23 @@ _MEANING: tuple[tuple[type[Exception], type[XgwError], str, str], ...] = (
         "{what}: no answer in time",
         "check the network, then run the same command again",
     ),
+    (
+        google.InternalServerError,
+        Unreachable,
+        "{what}: the platform broke",
+        "whether it was done is not known; run the same command again: it looks first",
+    ),
+    (
+        google.Unknown,
+        Unreachable,
+        "{what}: the platform broke",
+        "whether it was done is not known; run the same command again: it looks first",
+    ),
     (google.RetryError, Unreachable, "{what}: no answer in time", "check the network, then run the same command again"),
     (auth.DefaultCredentialsError, NotSignedIn, "not signed in to Google Cloud", SIGN_IN),
     (auth.RefreshError, NotSignedIn, "the Google Cloud sign-in has expired", SIGN_IN),
     (auth.TransportError, Unreachable, "{what}: no answer", "check the network, then run the same command again"),
-    (google.GoogleAPICallError, XgwError, "{what}: failed", ""),
+    (google.GoogleAPICallError, XgwError, "{what}: failed", "run the same command again: it looks first"),
 )
 
 
@@ -67,7 +79,8 @@ def as_ours(what: str) -> Iterator[None]:
 
 
 def patiently(call: Callable[[], T], *, tries: int = 4) -> T:
-    """Call, and call again when the target did not answer: at most `tries` times, with jittered waits up to 2 s."""
+    """Call, and call again when the target did not answer, was over its quota, or broke: at most `tries` times, with
+    jittered waits up to 2 s."""
     retrying = Retrying(
         retry=retry_if_exception_type(Unreachable),
         stop=stop_after_attempt(tries),

@@ -138,3 +138,9 @@ _PLAIN: Mapping[str, tuple[Callable[[Any], str], Callable[[Any, str | None], Non
     "timeout": (_get_timeout, _put_timeout),
     "image": (_get_image, _put_image),
 }
+
+
+def clear(template: Any) -> None:
+    """Take every field that `read` knows off `template`, in place."""
+    if template.containers:
+        write(template, dict.fromkeys((*_PLAIN, *read(template))))

@@ -10,6 +10,7 @@ Rules of this file
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +30,7 @@ HOST = "run.googleapis.com"
 RESTORED = (
     *("containers", "volumes", "scaling", "vpc_access", "timeout", "service_account", "execution_environment"),
     *("max_instance_request_concurrency", "session_affinity", "encryption_key", "service_mesh", "node_selector"),
+    *("encryption_key_revocation_action", "encryption_key_shutdown_duration", "gpu_zonal_redundancy_disabled"),
 )
 """What a revision and a template have in common and a rollback gives back (Cloud Run Admin API v2: Revision, RevisionTemplate).
 Labels and annotations stay: the platform writes some of its own into a revision's."""
@@ -47,19 +49,28 @@ class RunDoor:
 
     def get(self, name: str) -> Service:
         """The service called `name` (short). Raises NotFound."""
-        return _service(self._fetch(name))
+        return _service(patiently(lambda: self._fetch(name)))
 
     def names(self) -> list[str]:
         """The short names of every service in the region."""
-        with as_ours("list services"):
-            return [_short(service.name) for service in self._services.list_services(parent=self._parent, timeout=10)]
+
+        def look() -> list[str]:
+            with as_ours("list services"):
+                found = self._services.list_services(parent=self._parent, timeout=10)
+                return [_short(service.name) for service in found]
+
+        return patiently(look)
 
     def revisions(self, name: str) -> list[Revision]:
         """The revisions of a service, newest first. Raises NotFound when the service is not there."""
-        self._fetch(name)
-        with as_ours(f"list revisions of {name}"):
-            found = list(self._revisions.list_revisions(parent=f"{self._parent}/services/{name}", timeout=10))
-        return sorted((_revision(item) for item in found), key=lambda revision: revision.created, reverse=True)
+
+        def look() -> list[Revision]:
+            self._fetch(name)
+            with as_ours(f"list revisions of {name}"):
+                found = self._revisions.list_revisions(parent=f"{self._parent}/services/{name}", timeout=10)
+                return [_revision(item) for item in found]
+
+        return sorted(patiently(look), key=lambda revision: revision.created, reverse=True)
 
     def update(
         self,
@@ -99,12 +110,11 @@ class RunDoor:
         """Give the service's template everything that `revision` has (RESTORED), under `traffic`; wait until it has settled.
 
         Sent only when something differs; then the new revision is called `as_name`. Raises NotFound."""
-        with as_ours(f"read revision {revision}"):
-            source = self._revisions.get_revision(
-                name=f"{self._parent}/services/{name}/revisions/{revision}", timeout=10
-            )
 
         def look_then_write() -> None:
+            with as_ours(f"read revision {revision}"):
+                path = f"{self._parent}/services/{name}/revisions/{revision}"
+                source = self._revisions.get_revision(name=path, timeout=10)
             message = self._fetch(name)
             differs = [part for part in RESTORED if getattr(message.template, part) != getattr(source, part)]
             if not differs and _plain(_service(message).traffic) == _plain(traffic):
@@ -120,7 +130,7 @@ class RunDoor:
         """The service once it has no change in progress. Raises Unreachable after `within` seconds."""
         end, pause = time.monotonic() + within, 0.03
         while True:
-            service = patiently(lambda: self.get(name))
+            service = self.get(name)
             if service.settled:
                 return service
             if time.monotonic() > end:
@@ -212,4 +222,14 @@ def _revision(message: Any) -> Revision:
         reason=str(ready.message) if ready else "",
         fields=template_fields.read(message),
         labels=dict(message.labels),
+        rest=_rest(message),
     )
+
+
+def _rest(message: Any) -> str:
+    """A digest of what a revision has besides its flat fields, to tell whether two run the same."""
+    bare = run_v2.RevisionTemplate()
+    for part in RESTORED:
+        setattr(bare, part, getattr(message, part))
+    template_fields.clear(bare)
+    return hashlib.sha256(run_v2.RevisionTemplate.pb(bare).SerializeToString(deterministic=True)).hexdigest()

@@ -113,7 +113,8 @@ class Change(Protocol):
     """The wished state of one resource. `inspect` only reads; `revert` needs only the recorded delta.
 
     `apply` makes the change without letting it take traffic, `promote` lets it; `made` tells whether the target ever got
-    it; `drifted` names what is neither as written nor as before. All three writing verbs are idempotent:
+    it; `drifted` names what is neither as written nor as before; `revert` returns what it leaves to a person, or nothing.
+    All three writing verbs are idempotent:
     carried out again after a crash at any point they end in the same state and make nothing twice.
     """
 
@@ -126,7 +127,7 @@ class Change(Protocol):
     def made(self, target: Target, delta: Delta) -> bool: ...
     def promote(self, target: Target, delta: Delta, percent: int = 100) -> None: ...
     def drifted(self, target: Target, delta: Delta) -> list[str]: ...
-    def revert(self, target: Target, delta: Delta, *, force: bool = False) -> None: ...
+    def revert(self, target: Target, delta: Delta, *, force: bool = False) -> str: ...
 
 
 @dataclass(frozen=True)

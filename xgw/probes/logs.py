@@ -16,6 +16,8 @@ from xgw.probes.http import client
 from xgw.resources import LogLine
 
 SUCCESSES, ERRORS = 120, 5
+SKEW_S = 10.0
+"""How far this machine's clock may be from the platform's. What is the run's is told by its mark, never by the time."""
 QUIET_S = 20.0
 """So long without a new line, and lines still missing are taken to be missing. Cloud Logging takes seconds to show a line."""
 LONGEST_PAUSE_S = 8.0
@@ -29,7 +31,7 @@ def logs_are_structured_and_sampled(role: str) -> Probe:
     def measure(subject: Subject) -> Reading:
         rate = float(subject.wanted[role]["env.LOG_SAMPLE_RATE"])
         expected = f"JSON, no debug lines, all errors, {rate:.0%} of successes"
-        began, mark = datetime.now(UTC) - timedelta(milliseconds=200), f"xgw-{secrets.token_hex(8)}"
+        began, mark = datetime.now(UTC) - timedelta(seconds=SKEW_S), f"xgw-{secrets.token_hex(8)}"
         with client(subject.urls[role], subject.target.token()) as http:
             asked = [("/health", n) for n in range(SUCCESSES)] + [
                 ("/no-such-path-of-this-service", n) for n in range(ERRORS)
@@ -38,10 +40,8 @@ def logs_are_structured_and_sampled(role: str) -> Probe:
         sent = sum(status < 400 for status in said[:SUCCESSES])
         if not sent:
             return Reading(expected, f"/health answers {said[0]}: the requests did not get in", Verdict.INCONCLUSIVE)
-        lines = _await_lines(subject, role, began, lambda found: _missing(found, mark, rate, sent))
-        if not lines:
-            return Reading(expected, "no log line of this revision", Verdict.INCONCLUSIVE)
-        return _judge(lines, mark, rate, sent, expected)
+        lines = _await_lines(subject, role, began, lambda found: _missing(_since_ours(found, mark), mark, rate, sent))
+        return _judge_or_not(lines, mark, rate, sent, expected)
 
     return Probe(f"logs of {role}", measure)
 
@@ -75,8 +75,25 @@ def _written(lines: Sequence[LogLine]) -> list[LogLine]:
     ]
 
 
+def _since_ours(lines: Sequence[LogLine], mark: str) -> list[LogLine]:
+    """From our first line on, by the platform's clock; nothing when none of ours is there."""
+    first = min((line.at for line in lines if mark in str(line.payload)), default=None)
+    return [line for line in lines if first is not None and line.at >= first]
+
+
+def _judge_or_not(lines: Sequence[LogLine], mark: str, rate: float, sent: int, expected: str) -> Reading:
+    """Without a line of ours nothing is known of what is kept: plain text can be seen all the same, and nothing else."""
+    if ours := _since_ours(lines, mark):
+        return _judge(ours, mark, rate, sent, expected)
+    plain = sum(isinstance(line.payload, str) for line in lines)
+    if plain:
+        return Reading(expected, f"{plain} of {len(lines)} lines are plain text", Verdict.FAILED, {"plain": plain})
+    seen = "none of this run's requests is in the log" if lines else "no log line of this revision"
+    return Reading(expected, seen, Verdict.INCONCLUSIVE)
+
+
 def _missing(lines: Sequence[LogLine], mark: str, rate: float, sent: int) -> bool:
-    """True while more lines could still turn the verdict: too few of ours, and none that is wrong."""
+    """True while more lines could still turn the verdict: too few of ours, and none since then that is wrong."""
     if any(isinstance(line.payload, str) for line in lines):
         return False
     errors, kept = _counted(lines, mark)

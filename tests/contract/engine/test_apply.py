@@ -201,7 +201,9 @@ def test_one_service_of_a_step_refused_undoes_the_others(engine: Engine):
     before = engine.fields()
     specs = (ServiceSpec(GATEWAY, env={"MODE": "strict"}), ServiceSpec("crm", memory="64Mi"))
     bad = Engine(engine.target, engine.home, Phase(1, "Test", (Step("1.1", "Half", specs, (), ()),)))
-    assert bad.apply().exit_code is ExitCode.MISSED
+    run = bad.apply()
+    assert (run.exit_code, run.steps[0].refused) == (ExitCode.FAILED, True)
+    assert run.steps[0].reason.startswith("the platform refused it: Invalid value specified for memory")
     assert engine.fields() == before
     assert engine.traffic() == dict.fromkeys(NAMES, LATEST_FORM)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
 
 from tests.helpers.engine import Engine
 from tests.helpers.local_cloud import LocalCloud
@@ -20,13 +22,19 @@ REVISION = "gateway-00001-abc"
 class Program:
     """Answers /health with `status` and anything else with 404, and logs every request, some of them late."""
 
-    def __init__(self, cloud: LocalCloud, *, status: int = 200, late_s: float = 0, log: bool = True) -> None:
+    def __init__(
+        self, cloud: LocalCloud, *, status: int = 200, late_s: float = 0, log: bool = True, ahead_s: float = 0
+    ) -> None:
         self.cloud, self.status, self.late_s, self.log = cloud, status, late_s, log
-        self.count = 0
+        self.count, self.ahead_s = 0, ahead_s
 
     def write(self, status: int, request_id: str) -> None:
         payload = {"message": "x", "requestId": request_id, "sampleRate": 1, "httpRequest": {"status": status}}
-        self.cloud.logs.append("gateway", REVISION, "INFO", payload, datetime.now(UTC))
+        self.cloud.logs.append("gateway", REVISION, "INFO", payload, self.now())
+
+    def now(self) -> datetime:
+        """The platform's clock, which need not be this machine's."""
+        return datetime.now(UTC) + timedelta(seconds=self.ahead_s)
 
     def answer(self, path: str, request_id: str) -> int:
         status = self.status if path == "/health" else 404
@@ -76,6 +84,29 @@ def test_the_lines_about_the_users_of_a_live_service_are_not_counted(engine: Eng
         users.start()
         reading = measured(engine, url)
         users.join()
+    assert reading.verdict is Verdict.PASSED, reading
+
+
+@pytest.mark.parametrize("ahead_s", [-6.0, -0.88, 0.88, 30.0])
+def test_a_platform_whose_clock_is_another_is_measured_all_the_same(engine: Engine, cloud: LocalCloud, ahead_s: float):
+    with serving(Program(cloud, ahead_s=ahead_s)) as url:
+        reading = measured(engine, url)
+    assert reading.verdict is Verdict.PASSED, reading
+
+
+def test_a_run_none_of_whose_requests_is_in_the_log_proves_nothing(engine: Engine, cloud: LocalCloud):
+    program = Program(cloud, log=False)
+    program.write(200, "somebody-elses")
+    with serving(program) as url:
+        reading = measured(engine, url)
+    assert reading.verdict is Verdict.INCONCLUSIVE
+    assert "none of this run's requests" in reading.measured
+
+
+def test_a_plain_line_from_before_the_run_is_not_held_against_it(engine: Engine, cloud: LocalCloud):
+    cloud.logs.append("gateway", REVISION, "INFO", "Started server process", datetime.now(UTC))
+    with serving(Program(cloud)) as url:
+        reading = measured(engine, url)
     assert reading.verdict is Verdict.PASSED, reading
 
 

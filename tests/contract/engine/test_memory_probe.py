@@ -83,6 +83,23 @@ def test_a_peak_under_the_limit_passes(engine: Engine, cloud: LocalCloud):
         assert measured(engine, url).verdict is Verdict.PASSED
 
 
+def failing(times: int) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Answers 503 so often, then well."""
+    left = list(range(times))
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        says(503 if left and left.pop() >= 0 else 200)(handler)
+
+    return answer
+
+
+@pytest.mark.parametrize(("times", "verdict"), [(1, Verdict.PASSED), (2, Verdict.FAILED)])
+def test_a_share_of_failed_requests_is_allowed_and_no_more(engine: Engine, cloud: LocalCloud, times, verdict):
+    with serving(failing(times)) as url, sampling(engine, cloud):
+        reading = measured(engine, url)
+    assert reading.verdict is verdict, reading
+
+
 def test_requests_that_were_turned_away_are_no_load(engine: Engine, cloud: LocalCloud):
     with serving(says(403)) as url, sampling(engine, cloud):
         reading = measured(engine, url)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from tests.contract.engine.test_apply import set_variable
 from tests.helpers.engine import Engine
-from tests.helpers.local_cloud import LocalCloud
+from tests.helpers.local_cloud import PARENT, LocalCloud
 from xgw import faults, runner
 from xgw.changes.service import ServiceSpec
 from xgw.errors import Conflict, ExitCode, XgwError
@@ -117,3 +119,111 @@ def test_values_that_only_the_template_has_do_not_hold_while_the_traffic_is_pinn
     assert fault.value.fix == "xgw rollback --release gateway"
     engine.target.run.update("gateway", traffic=(Share(engine.target.service(GATEWAY).latest_ready, 100),))
     assert {found.state for found in engine.plan().steps} == {"holds"}
+
+
+def test_putting_a_step_back_gives_no_traffic_to_what_somebody_else_deployed_meanwhile(
+    engine: Engine, cloud: LocalCloud
+):
+    engine.apply(only=["1.1"])
+    broken_off(engine, "applied-recorded")
+    held = engine.target.service(GATEWAY).main
+    cloud.deploy("app@sha256:2", "gateway")
+    run = runner.revert(engine.bench(), engine.phase.steps[1:], command="rollback")
+    assert engine.target.service(GATEWAY).main == held
+    assert engine.target.service(GATEWAY).pinned
+    assert "never proven" in run.steps[0].left
+    assert held in run.steps[0].left
+    assert engine.fields()[GATEWAY]["env.MODE"] == "loose"
+
+
+def test_what_differs_from_the_serving_revision_in_no_field_of_the_plan_is_still_somebody_elses(
+    engine: Engine, cloud: LocalCloud
+):
+    broken_off(engine, "applied-recorded#2")
+    held = engine.target.service(GATEWAY).main
+    theirs = cloud.get("gateway")
+    theirs.template.containers[0].args = ["--experiment"]
+    theirs.template.revision = ""
+    cloud.update(theirs)
+    runner.revert(engine.bench(), engine.phase.steps[1:], command="rollback")
+    assert engine.target.service(GATEWAY).main == held
+
+
+def test_a_revert_broken_off_after_its_revision_was_made_still_gives_the_stranger_nothing(
+    engine: Engine, cloud: LocalCloud
+):
+    broken_off(engine, "applied-recorded#2")
+    held = engine.target.service(GATEWAY).main
+    cloud.deploy("app@sha256:2", "gateway")
+    faults.arm("update-sent#2:exception")
+    for _ in range(2):
+        with suppress(XgwError):
+            runner.revert(engine.bench(), engine.phase.steps[1:], command="rollback")
+        faults.arm("")
+    assert engine.states()["1.2"] == "reverted"
+    assert engine.target.service(GATEWAY).main == held
+
+
+def test_a_deployment_of_somebody_else_that_serves_already_keeps_serving_after_a_revert(
+    engine: Engine, cloud: LocalCloud
+):
+    engine.apply()
+    cloud.deploy("app@sha256:2", "gateway")
+    run = engine.revert()
+    assert [step.left for step in run.steps] == ["", ""]
+    assert engine.traffic()[GATEWAY] == [(None, 100, "")]
+    assert engine.fields()[GATEWAY]["image"] == "app@sha256:2"
+
+
+def test_a_candidate_is_not_called_unready_because_of_somebody_elses_later_revision(engine: Engine, cloud: LocalCloud):
+    faults.watch(lambda point: cloud.deploy("app@sha256:2", "gateway") if point == "update-sent" else None)
+    delta = engine.plan().steps[0].deltas[0]
+    ServiceSpec(GATEWAY).apply(engine.target, delta)
+    faults.watch(None)
+    assert engine.target.service(GATEWAY).latest_created != delta.revision
+
+
+def test_a_tag_that_somebody_sets_while_a_step_is_open_is_kept(engine: Engine):
+    first = engine.target.service(GATEWAY).main
+    broken_off(engine, "applied-recorded")
+    service = engine.target.service(GATEWAY)
+    engine.target.run.update("gateway", traffic=(*service.traffic, Share(first, 0, "preview")))
+    engine.apply()
+    assert engine.traffic()[GATEWAY] == [(None, 100, ""), (first, 0, "preview")]
+    engine.revert()
+    assert engine.traffic()[GATEWAY] == [(None, 100, ""), (first, 0, "preview")]
+
+
+def test_a_tag_and_its_revision_that_are_gone_do_not_hold_a_revert_up(engine: Engine, cloud: LocalCloud):
+    first = engine.target.service(GATEWAY).main
+    cloud.deploy("app@sha256:2", "gateway")
+    engine.target.run.update("gateway", traffic=(Share(None, 100), Share(first, 0, "old")))
+    engine.apply()
+    engine.target.run.update("gateway", traffic=(Share(None, 100),))
+    cloud.revisions.delete_revision(name=f"{PARENT}/services/gateway/revisions/{first}").result(timeout=60)
+    engine.revert()
+    assert engine.traffic()[GATEWAY] == [(None, 100, "")]
+    assert engine.fields()[GATEWAY]["env.MODE"] == "loose"
+
+
+def test_an_unfinished_step_is_resumed_though_a_tagged_revision_of_before_is_gone(engine: Engine, cloud: LocalCloud):
+    first = engine.target.service(GATEWAY).main
+    cloud.deploy("app@sha256:2", "gateway")
+    engine.target.run.update("gateway", traffic=(Share(None, 100), Share(first, 0, "old")))
+    broken_off(engine, "applied-recorded")
+    service = engine.target.service(GATEWAY)
+    engine.target.run.update("gateway", traffic=tuple(s for s in service.traffic if s.tag != "old"))
+    cloud.revisions.delete_revision(name=f"{PARENT}/services/gateway/revisions/{first}").result(timeout=60)
+    assert engine.apply().exit_code is ExitCode.OK
+    assert engine.traffic()[GATEWAY] == [(None, 100, "")]
+
+
+def test_a_traffic_that_one_step_had_to_leave_by_name_does_not_stop_the_steps_before_it(
+    engine: Engine, cloud: LocalCloud
+):
+    first = engine.target.service(GATEWAY).main
+    broken_off(engine, "applied-recorded#2")
+    cloud.deploy("app@sha256:2", "gateway")
+    engine.revert()
+    assert engine.target.service(GATEWAY).main == first
+    assert set(engine.states().values()) == {"reverted"}
