@@ -124,6 +124,7 @@ def import_(invocation: Invocation, **options: Any) -> int:
 def _imported(invocation: Invocation, planned: Planned) -> int:
     from xgw import lock
     from xgw.cli.contacts_screens import import_report, introduction, next_steps
+    from xgw.importer import entries
 
     home = invocation.settings.home
     if planned.place.careful:  # before there is a journal: a no leaves nothing behind
@@ -133,6 +134,7 @@ def _imported(invocation: Invocation, planned: Planned) -> int:
     stopping = stoppable(invocation, "finishing the batches on their way", to_go_on(planned))
     with stopping as stop, closing(journal):
         run = journal.run
+        entries.require_no_end(run, journal.state.state)  # one that a job's execution has under this name
         told = f"import {run.id}" if planned.place.careful else introduction(planned, run.id, invocation.err.width)
         talk(invocation, told)
         before = journal.state.state != "open"
@@ -143,6 +145,7 @@ def _imported(invocation: Invocation, planned: Planned) -> int:
             with lock.held(home, f"contacts import {run.id}", f"contacts import {run.id}") as stale:
                 if stale:
                     talk(invocation, safe(f"took over import {run.id} from {stale.who} (pid {stale.pid} is gone)"))
+                entries.require_no_end(run, journal.state.state)  # an undo may have been faster
                 _carry_out(invocation, planned, journal, resumed, stop)
         stop.over("all rows are in; what became of them follows")
         rejects, rejected = _write_rejects(invocation, planned, journal)
@@ -181,6 +184,10 @@ def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Jour
         return found, True
     if found:
         found.close()
+    for state in entries.OVER if resume else ():
+        if over := runs.same_again(home, wished, state=state):
+            over.close()
+            entries.require_no_end(over.run, state)
     if resume and (done := runs.same_again(home, wished, state="done")):
         if done.run.options == wished.options:
             talk(invocation, f"import {done.run.id} of this file is finished; there is nothing to go on with")
