@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgw.cli.contacts import Place, arm_faults, place_of, store_at, store_option, tenant_of, tenant_option
+from xgw.cli.contacts import Place, arm_faults, place_of, store_at, store_of_run, store_option, tenant_of, tenant_option
 from xgw.cli.contacts_again import for_rejects, to_go_on
 from xgw.cli.contacts_ended import fault_told
 from xgw.cli.contacts_plan import Asked, Planned, check_rejects, check_wishes, plan, save_mapping
@@ -190,6 +190,7 @@ def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Jour
             entries.require_no_end(over.run, state)
     if resume and (done := runs.same_again(home, wished, state="done")):
         if done.run.options == wished.options:
+            _require_its_store(planned, done)
             talk(invocation, f"import {done.run.id} of this file is finished; there is nothing to go on with")
             return done, True
         done.close()
@@ -200,6 +201,28 @@ def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Jour
             fix=f"begin it: {to_go_on(planned, how='')}",
         )
     return runs.begin(home, wished, os.environ), resume
+
+
+def _require_its_store(planned: Planned, done: Journal) -> None:
+    """A finished import that says so has its rows in the store that is there. Conflict."""
+    import asyncio
+
+    from gateway_runtime.contacts.store import StoreFault
+    from xgw.importer.run import fault_of
+
+    async def look() -> None:
+        async with store_of_run(planned.place, done):
+            pass
+
+    if planned.place.firestore:
+        return
+    with ExitStack() as if_it_fails:
+        if_it_fails.callback(done.close)
+        try:
+            asyncio.run(look())
+        except StoreFault as fault:
+            raise fault_of(fault, f"import {done.run.id} is finished", to_go_on(planned)) from None
+        if_it_fails.pop_all()
 
 
 def _carry_out(invocation: Invocation, planned: Planned, journal: Journal, resumed: bool, stop: Stop) -> None:
@@ -246,7 +269,7 @@ async def _bring_in(
     from xgw.importer.importing import carry_out
 
     size = max(1, planned.source.size)
-    async with store_at(planned.place) as store:
+    async with store_of_run(planned.place, journal) as store:
         with rows_counter(invocation, "importing") as counter:
 
             def tell(progress: Progress) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xgw.cli.contacts import Place, arm_faults, place_of, store_at
+from xgw.cli.contacts import Place, arm_faults, place_of, store_of_run
 from xgw.cli.options import Invocation, confirm, leaf, rows_counter, show, talk
 from xgw.cli.stopping import Stop, stoppable
 from xgw.errors import ExitCode
@@ -129,7 +129,7 @@ async def _put_back(invocation: Invocation, journal: Journal, place: Place, disp
     from xgw.ledger import who
 
     with closing(Recorder(journal)) as record, rows_counter(invocation, "undoing") as counter:
-        async with store_at(place) as store:
+        async with store_of_run(place, journal) as store:
             await take_back(
                 journal,
                 store,

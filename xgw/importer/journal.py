@@ -65,6 +65,14 @@ class Journal:
         """As it stands in the file now."""
         return State(*self._db.execute("SELECT state, ended, note FROM run").fetchone())
 
+    def goes_into(self, store: str) -> bool:
+        """Whether this is the store that the run writes into; the first that is named is. Durable."""
+        with self._transaction():
+            self._db.execute("CREATE TABLE IF NOT EXISTS store (id TEXT NOT NULL) STRICT")
+            if not (found := self._db.execute("SELECT id FROM store").fetchone()):
+                self._db.execute("INSERT INTO store VALUES (?)", (store,))
+        return found in (None, (store,))
+
     def counts(self) -> Counts:
         """The sum over the settled batches."""
         sums = ", ".join(f"coalesce(sum({f.name}), 0)" for f in fields(Counts)[1:])
