@@ -72,7 +72,7 @@ class _Open:
 
     batch: Prepared
     created: list[int] = field(default_factory=list)
-    updated: int = 0
+    updated: list[int] = field(default_factory=list)
     unchanged: int = 0
     duplicate: int = 0
     refused: list[Refused] = field(default_factory=list)
@@ -81,7 +81,7 @@ class _Open:
 
     def fate(self) -> Fate:
         refused = [*self.batch.refused, *self.refused]
-        made = len(self.created), self.updated, self.unchanged, self.duplicate, len(refused)
+        made = len(self.created), len(self.updated), self.unchanged, self.duplicate, len(refused)
         return Fate(Counts(self.batch.part.rows, *made), self.created, refused, self.claims)
 
 
@@ -115,7 +115,7 @@ class Writer:
             doubtful = await self._look(work, doubtful)
         for row, _ in doubtful:
             work.refused.append(batch.refuse(row, CONTENDED, "somebody else kept changing this contact"))
-        if spare := [row for row, _ in doubtful if row in work.pictures]:
+        if spare := work.pictures.keys() - set(work.updated):  # others were faster, or the change was not to be
             await self.record(lambda journal: journal.forget(spare))
         fate = work.fate()
         await self.record(lambda journal: journal.settle(part.n, fate))
@@ -213,7 +213,7 @@ class Writer:
         """Gives the row its fate, or returns what the contact has to become."""
         if there.mark == contact.mark:  # this row wrote it, and its answer was lost
             if row in work.pictures:
-                work.updated += 1
+                work.updated.append(row)
             else:
                 work.created.append(row)
             return None
@@ -241,18 +241,15 @@ class Writer:
         work.pictures.update(pictures)
         reach("pictures-kept")
         writes = [Write("replace", changed, there.version) for _, _, there, changed in rows]
-        late, useless = [], []
+        late = []
         for (row, contact, _, _), written in zip(rows, await self._send(writes), strict=True):
             if written.outcome is Outcome.DONE:
-                work.updated += 1
+                work.updated.append(row)
             elif written.outcome is Outcome.TOO_LARGE:
                 work.refused.append(work.batch.refuse(row, TOO_LARGE, "the contact is larger than the store can hold"))
-                useless.append(row)
             else:
                 late.append((row, contact))
         reach("updates-sent")
-        if useless:
-            await self.record(lambda journal: journal.forget(useless))
         return late
 
     async def _send(self, writes: Sequence[Write]) -> list[Written]:
