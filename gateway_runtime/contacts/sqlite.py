@@ -99,13 +99,16 @@ class SqliteContacts:
     async def identity(self) -> str:
         """A random name that this file got when somebody first asked, and keeps: another file in its place has another."""
 
+        def there(database: sqlite3.Connection) -> bool:
+            return bool(database.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'identity'").fetchone()[0])
+
         def work(database: sqlite3.Connection) -> str:
-            with transaction(database):
-                database.execute("CREATE TABLE IF NOT EXISTS identity (id TEXT NOT NULL) STRICT")
-                if not (found := database.execute("SELECT id FROM identity").fetchone()):
-                    found = (secrets.token_hex(16),)
-                    database.execute("INSERT INTO identity VALUES (?)", found)
-            return str(found[0])
+            if not there(database):  # who only asks again waits for nobody
+                with transaction(database):
+                    if not there(database):
+                        database.execute("CREATE TABLE identity (id TEXT NOT NULL) STRICT")
+                        database.execute("INSERT INTO identity VALUES (?)", (secrets.token_hex(16),))
+            return str(database.execute("SELECT id FROM identity").fetchone()[0])
 
         return await self._write(work)
 

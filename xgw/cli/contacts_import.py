@@ -231,6 +231,7 @@ def _carry_out(invocation: Invocation, planned: Planned, journal: Journal, resum
     from gateway_runtime.contacts.store import StoreFault
     from xgw.importer.importing import feed_of
     from xgw.importer.run import StoreStopped, TooManyRejects
+    from xgw.importer.source import FileChanged
 
     feed = feed_of(journal, planned.source, planned.sheet, planned.validator(journal.run))
     try:
@@ -241,7 +242,7 @@ def _carry_out(invocation: Invocation, planned: Planned, journal: Journal, resum
         unsettled = told.unsettled if isinstance(told, TooManyRejects) else ()
         rejects, number = _write_rejects(invocation, planned, journal, unsettled)
         ended = fault_told(told, planned, journal, feed.last, rejects if number else None)
-        journal.end("open", str(ended))
+        journal.end("mixed" if isinstance(told, FileChanged) else "open", str(ended))
         raise ended from None
 
 

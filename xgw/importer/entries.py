@@ -58,8 +58,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class State:
-    """How far a run is: "open", "done", "undoing" (begun, not ended) or "undone"; "left" for another one. `note` says why it
-    stopped when it did."""
+    """How far a run is: "open", "done", "undoing" (begun, not ended) or "undone"; "left" for another one; "mixed" when its file
+    changed under its hands. `note` says why it stopped when it did."""
 
     state: str
     ended: str
@@ -139,6 +139,11 @@ def resumable(run: Run, wished: Run) -> None:
 
 
 _OVER = {
+    "mixed": (
+        "may hold rows of two files and cannot go on",
+        "the file was written to while it was read",
+        "xgw contacts undo {} takes back what was written; then import a copy of the file",
+    ),
     "undoing": (
         "is half undone and cannot go on",
         "an undo of it was begun, and broke off or is still at work",
