@@ -45,6 +45,7 @@ REASONS: Mapping[str, Reason] = {
     "NOT_A_TIME": Reason("not a date or time as in 2026-01-31T08:15:00Z", "set date_format in the mapping file"),
     # --- the store would not have it
     "TOO_LARGE": Reason("the contact is larger than the store can hold", "shorten its longest fields"),
+    "NOT_STORABLE": Reason("a value is none that the store knows", "look for what is unusual in this row"),
     "CONTENDED": Reason("somebody else kept changing this contact", "import the row again"),
 }
 """Code -> what it says, and what to do."""

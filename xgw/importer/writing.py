@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
-from gateway_runtime.contacts.model import Contact
+from gateway_runtime.contacts.model import Contact, id_for
 from gateway_runtime.contacts.store import Outcome, Write, Written
 from xgw.errors import XgwError
 from xgw.faults import reach
@@ -20,11 +20,14 @@ from xgw.importer.entries import Counts, Fate, Refused, Slice
 from xgw.importer.journal import Journal
 from xgw.importer.policy import Policy, merged, says_the_same
 from xgw.importer.ramp import Ramp
+from xgw.importer.reasons import REASONS
 
 T = TypeVar("T")
 ROUNDS = 6
 """How often a contact that somebody else changes meanwhile is read again before the row is given up."""
-CONTENDED, TOO_LARGE = "CONTENDED", "TOO_LARGE"
+CONTENDED, TOO_LARGE, NOT_STORABLE = "CONTENDED", "TOO_LARGE", "NOT_STORABLE"
+_NOT_TAKEN = {Outcome.TOO_LARGE: TOO_LARGE, Outcome.INVALID: NOT_STORABLE}
+"""Outcomes of a row that the store will never have."""
 
 
 class Rows(Protocol):
@@ -137,12 +140,15 @@ class Writer:
             had, here = stored.get(batch.ids.get(row, "")), stored.get(contact.id)
             if had is None or (family_of(had.mark) == self.family and had.mark != contact.mark):
                 return contact
-            address = contact.email.casefold()
-            if had.email.casefold() != address and here is not None and here.email.casefold() == address:
+            if not self._one_address(had, contact) and here is not None and self._one_address(here, contact):
                 return contact
             return replace(contact, id=had.id)
 
         return [(row, recognised(row, contact)) for row, contact in batch.rows]
+
+    def _one_address(self, one: Contact, other: Contact) -> bool:
+        addresses = one.email, other.email
+        return one.email == other.email or (all(addresses) and len({id_for(self.tenant, a) for a in addresses}) == 1)
 
     def _firsts(self, work: _Open, all_: Sequence[tuple[int, Contact]]) -> list[tuple[int, Contact]]:
         """The rows without those whose contact an earlier row of this batch is."""
@@ -162,8 +168,8 @@ class Writer:
         for (row, contact), written in zip(rows, await self._send([Write("create", c) for _, c in rows]), strict=True):
             if written.outcome is Outcome.DONE:
                 work.created.append(row)
-            elif written.outcome is Outcome.TOO_LARGE:
-                work.refused.append(work.batch.refuse(row, TOO_LARGE, "the contact is larger than the store can hold"))
+            elif code := _NOT_TAKEN.get(written.outcome):
+                work.refused.append(work.batch.refuse(row, code, REASONS[code].text))
             else:
                 there.append((row, contact))
         return there
@@ -245,8 +251,8 @@ class Writer:
         for (row, contact, _, _), written in zip(rows, await self._send(writes), strict=True):
             if written.outcome is Outcome.DONE:
                 work.updated.append(row)
-            elif written.outcome is Outcome.TOO_LARGE:
-                work.refused.append(work.batch.refuse(row, TOO_LARGE, "the contact is larger than the store can hold"))
+            elif code := _NOT_TAKEN.get(written.outcome):
+                work.refused.append(work.batch.refuse(row, code, REASONS[code].text))
             else:
                 late.append((row, contact))
         reach("updates-sent")
