@@ -100,6 +100,7 @@ def import_(invocation: Invocation, **options: Any) -> int:
 
     Exit 7 when rows were rejected: they are in a file that imports again when it is mended.
     """
+    from xgw.importer.rejects_file import require_place
     from xgw.importer.runs import folder
     from xgw.importer.source import open_source
 
@@ -110,6 +111,8 @@ def import_(invocation: Invocation, **options: Any) -> int:
     check_rejects(asked, invocation.settings.home)
     with open_source(asked.file, spool=folder(invocation.settings.home)) as source:
         planned = plan(asked, tenant, place, source)
+        if asked.rejects or not asked.dry_run:
+            require_place(planned.rejects(planned.wished))
         if asked.save_mapping:
             save_mapping(asked.save_mapping, planned.made)
             talk(invocation, f"the mapping is saved in {safe(str(asked.save_mapping))}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +13,8 @@ from xgw.importer.columns import CUSTOM
 from xgw.importer.neutral import neutral
 
 PAGE = 500
+_TO_QUOTE = re.compile('[",;\t\r\n]')
+"""In quotes goes also what holds another delimiter: whoever opens the file with that one gets text and not the next cell."""
 COLUMNS = tuple(name for name in ATTRIBUTES if name != "customFields")
 
 
@@ -65,6 +66,8 @@ def _cell(value: Any) -> str:
 
 
 def _line(cells: list[str]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\r\n", quoting=csv.QUOTE_MINIMAL).writerow(cells)
-    return out.getvalue()
+    return ",".join([_quoted(cell) if _TO_QUOTE.search(cell) else cell for cell in cells]) + "\r\n"
+
+
+def _quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"'

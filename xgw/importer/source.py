@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -45,6 +46,12 @@ class Source:
     descriptor: int
     stamp: Stamp
     spooled: bool = False
+
+    @property
+    def nameless(self) -> bool:
+        """Standard input, a pipe, what a shell made of <(…): its name means nothing in the next command, and no file is put
+        beside it."""
+        return self.spooled or bool(re.match(r"-\Z|/dev/(fd/|std)|/proc/", str(self.path)))
 
     def require_unchanged(self) -> None:
         """FileChanged when its bytes are not those that were read first. They are read again when its times are others: it may

@@ -239,7 +239,7 @@ def test_standard_input_is_imported_and_resumed_like_a_file(tmp_path: Path) -> N
     killed = desk.run("import", "-", *CUSTOM, "-q", fault="batch-sent#4:crash", stdin=TEXT)
     assert killed.code == -signal.SIGKILL
     other = desk.run("import", "-", *CUSTOM, "-q", "--resume", stdin=TEXT + "X,x@x.com,,\n")
-    other.assert_told(ExitCode.CONFLICT, "the file changed")
+    other.assert_told(ExitCode.USAGE, "there is nothing to resume")
     done = desk.run("import", "-", *CUSTOM, "--resume", stdin=TEXT)
     assert done.code == 7, done
     assert {c.email.casefold(): (c.name, c.custom_fields["company"]) for c in desk.stored().values()} == expected(TEXT)
