@@ -17,6 +17,8 @@ DELIMITERS: Mapping[str, str] = {",": "comma", ";": "semicolon", "\t": "tab", "|
 NEWLINES: Mapping[str, str] = {"\r\n": "CRLF", "\n": "LF", "\r": "CR", "\r\r\n": "CR CR LF", "": "no"}
 OURS = ("xgw_line", "xgw_byte", "xgw_code", "xgw_reason", "xgw_raw")
 """Columns that a rejects file adds; they are left out again when it is imported."""
+SEP_LINE = "sep= line"
+"""How a delimiter was found that Excel's first line names."""
 _OUR_NAMES = frozenset(map(plain_name, OURS))
 
 
@@ -87,19 +89,24 @@ def open_sheet(source: Source, *, encoding: str = "", delimiter: str = "", known
     at, line, told = _skipped(text)
     record, newline = _record(text, at, whole=source.size <= len(source.head))
     quote = _quote(record)
-    found, how = (delimiter, "--delimiter") if delimiter else (told, "sep= line") if told else ("", "")
+    found, how = (delimiter, "--delimiter") if delimiter else (told, SEP_LINE) if told else ("", "")
     if not found:
         found, how = _delimiter(record, quote, frozenset(map(plain_name, known)))
     cells = _cells(record, found, quote)
     ways = {"encoding": code.how, "delimiter": how, "quote": "header", "newline": "header line"}
     dialect = Dialect(code, found, quote, newline, line, ways)
-    ours = len(OURS) if tuple(cells[-len(OURS) :]) == OURS else 0
-    columns = tuple(cells[: len(cells) - ours])
+    added = len(OURS) if tuple(cells[-len(OURS) :]) == OURS else 0
+    columns = tuple(cells[: len(cells) - added])
     _check(columns, found, source.name)
     end = at + len(record) + len(newline)
     start = Position(min(len(code.bom) + code.size(text[:end]), source.size), 0, line + record.count(dialect.break_))
-    header = code.encode(record.removesuffix(found + found.join(OURS)))
+    header = code.encode(record.removesuffix(found + ours(found, quote)))
     return Sheet(dialect, columns, len(cells), start, header)
+
+
+def ours(delimiter: str, quote: str) -> str:
+    """Our columns as a header line ends with them."""
+    return delimiter.join(f"'{name}'" if quote == "'" else name for name in OURS)
 
 
 def _encoding(source: Source) -> Encoding:
