@@ -7,15 +7,14 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
-from gateway_runtime.contacts.model import ATTRIBUTES, Contact, shown
+from gateway_runtime.contacts.model import Contact, shown
 from gateway_runtime.contacts.store import ContactStore
-from xgw.importer.columns import CUSTOM
+from xgw.importer.columns import CUSTOM, OWN_COLUMNS
 from xgw.importer.neutral import neutral
 
 PAGE = 500
 _TO_QUOTE = re.compile('[",;\t\r\n]')
 """In quotes goes also what holds another delimiter: whoever opens the file with that one gets text and not the next cell."""
-COLUMNS = tuple(name for name in ATTRIBUTES if name != "customFields")
 
 
 async def pages(store: ContactStore, tenant: str, *, status: str = "", type: str = "") -> AsyncIterator[list[Contact]]:
@@ -41,7 +40,7 @@ async def custom_names(store: ContactStore, tenant: str, *, status: str = "", ty
 
 def csv_head(custom: list[str]) -> str:
     """The header line."""
-    return _line([*COLUMNS, *(CUSTOM + name for name in custom)])
+    return _line([*OWN_COLUMNS, *(CUSTOM + name for name in custom)])
 
 
 def csv_row(contact: Contact, custom: list[str]) -> str:
@@ -49,7 +48,7 @@ def csv_row(contact: Contact, custom: list[str]) -> str:
     the header was written is left out."""
     found = shown(contact)
     fields = contact.custom_fields
-    return _line([*(_cell(found[name]) for name in COLUMNS), *(_cell(fields.get(name)) for name in custom)])
+    return _line([*(_cell(found[name]) for name in OWN_COLUMNS), *(_cell(fields.get(name)) for name in custom)])
 
 
 def json_row(contact: Contact) -> str:

@@ -17,7 +17,8 @@ from typing import BinaryIO
 from xgw.errors import Conflict, UsageFault
 from xgw.importer.kinds import foreign
 
-HEAD = 1 << 16
+HEAD = 1 << 20
+"""Bytes that the header must end in: an export of ours may have thousands of custom fields."""
 _CHUNK = 1 << 20
 
 

@@ -45,6 +45,9 @@ class _Unknown(InvalidContact):
     """A word that a field does not know."""
 
 
+_TOO_MANY = InvalidContact("customFields", "TOO_MANY", f"may hold {CUSTOM_KEYS} keys")
+
+
 class Validator:
     """`validator(row, number)` is the contact of a row, or its Refusal.
 
@@ -94,8 +97,10 @@ class Validator:
             custom = {}
             for name, places in self.custom:
                 cell = row[places[0]] if len(places) == 1 else " ".join([c for p in places if (c := row[p].strip())])
-                if cell and not cell.isspace():
+                if cell and (self.neutralised or not cell.isspace()):  # in our own export a few blanks are a value
                     custom[name] = custom_value(cell)
+            if len(custom) > CUSTOM_KEYS:
+                raise _TOO_MANY
         except InvalidContact as error:
             return self._refused(row, self._mismatches(row) or [(name, error)])
         key = values[_EMAIL] if self.key is None else row[self.key].strip()
@@ -113,8 +118,12 @@ class Validator:
         found = {
             name for name, sources in self.sources.items() if any(row[self.columns.index(s)].strip() for s in sources)
         }
-        found |= {CUSTOM + name for name, places in self.custom if any(row[place].strip() for place in places)}
-        return frozenset(found)
+        return frozenset(found | {CUSTOM + name for name, places in self.custom if self._said(row, places)})
+
+    def _said(self, row: list[str], places: Sequence[int]) -> str:
+        """What the row says of a custom field; nothing when it says nothing."""
+        cell = row[places[0]] if len(places) == 1 else _together(row, places)
+        return cell if self.neutralised or not cell.isspace() else ""
 
     def _mismatches(self, row: list[str]) -> list[tuple[str, InvalidContact]]:
         """Everything that is wrong with a row, in the order in which a row is looked at. Only refused rows are asked."""
@@ -136,10 +145,10 @@ class Validator:
             names += [text] if slot == _NAME else []
         if names == [""] or not names:
             tried("", lambda _: CHECKS["name"](""), "-")
-        for name, places in self.custom:
-            cell = row[places[0]] if len(places) == 1 else _together(row, places)
-            tried(name, custom_value, "" if cell.isspace() else cell)
-        return found
+        said = [(name, text) for name, places in self.custom if (text := self._said(row, places))]
+        for name, text in said:
+            tried(name, custom_value, text)
+        return [*found, ("", _TOO_MANY)] if len(said) > CUSTOM_KEYS else found
 
     def _refused(self, row: list[str], wrong: Sequence[tuple[str, InvalidContact]]) -> Refusal:
         if self._empty(row):
@@ -204,12 +213,6 @@ def _customs(made: FieldMap, columns: Sequence[str], places: Mapping[str, int]) 
                 cause=str(error),
                 fix=f"--map 'customFields.NAME={shown(name)}'",
             ) from error
-    if len(found) > CUSTOM_KEYS:
-        raise UsageFault(
-            f"{len(found)} custom fields",
-            cause=f"a contact may have {CUSTOM_KEYS}",
-            fix="--unmapped drop, and --map those you need",
-        )
     return [(name, [places[source] for source in sources]) for name, sources in found.items()]
 
 

@@ -18,14 +18,14 @@ from xgw.errors import XgwError
 from xgw.faults import reach
 from xgw.importer.entries import Counts, Fate, Refused, Slice
 from xgw.importer.journal import Journal
-from xgw.importer.policy import Policy, merged, says_the_same
+from xgw.importer.policy import Policy, merged, says_the_same, too_many
 from xgw.importer.ramp import Ramp
 from xgw.importer.reasons import REASONS
 
 T = TypeVar("T")
 ROUNDS = 6
 """How often a contact that somebody else changes meanwhile is read again before the row is given up."""
-CONTENDED, TOO_LARGE, NOT_STORABLE = "CONTENDED", "TOO_LARGE", "NOT_STORABLE"
+CONTENDED, TOO_LARGE, NOT_STORABLE, TOO_MANY = "CONTENDED", "TOO_LARGE", "NOT_STORABLE", "TOO_MANY"
 _NOT_TAKEN = {Outcome.TOO_LARGE: TOO_LARGE, Outcome.INVALID: NOT_STORABLE}
 """Outcomes of a row that the store will never have."""
 
@@ -229,6 +229,9 @@ class Writer:
         given = work.batch.given(row)
         if self.policy.writes:
             changed = merged(there, contact, given, self.policy)
+            if too_many(there, changed):
+                work.refused.append(work.batch.refuse(row, TOO_MANY, REASONS[TOO_MANY].text))
+                return None
             if changed is not there:
                 return changed
         if self.policy.writes or says_the_same(there, contact, given):
