@@ -28,9 +28,14 @@ Runs one service of the gateway. Everything is set by the environment: docs/refe
 """
 
 
+KNOWN = ("--show-settings", "--settings-reference", "--help", "-h")
+"""Each stands alone: the first argument after it is the wrong one."""
+
+
 def main(arguments: list[str]) -> int:
     """Runs the process; returns its exit code."""
     from gateway_runtime import settings as configuration
+    from gateway_runtime.masking import of_refused
 
     if arguments in (["--help"], ["-h"]):
         sys.stdout.write(HELP)
@@ -39,7 +44,8 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(configuration.reference())
         return 0
     if arguments not in ([], ["--show-settings"]):
-        sys.stderr.write(f"gateway_runtime: unknown argument {arguments[0]!a}; see --help\n")
+        wrong = arguments[1 if arguments[0] in KNOWN and arguments[1:] else 0]
+        sys.stderr.write(f"gateway_runtime: unknown argument {of_refused(wrong)!a}; see --help\n")
         return 2
     try:
         settings = configuration.read(os.environ)

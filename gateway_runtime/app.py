@@ -40,9 +40,9 @@ class Role:
     stop: Callable[[], Awaitable[None]] = _nothing
 
 
-def build(settings: Settings, log: Log) -> Edge:
-    """The ASGI application of these settings."""
-    metrics = Metrics()
+def build(settings: Settings, log: Log, metrics: Metrics | None = None) -> Edge:
+    """The ASGI application of these settings; it counts in `metrics`."""
+    metrics = metrics or Metrics()
     redis = Redis(settings, log, metrics)
     limits = Limits(settings, redis.limiters, metrics)
     caching = Caching(settings, redis.shared, metrics)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from gateway_runtime.masking import of_refused
+
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = rf"{_LABEL}(?:\.{_LABEL})*"
 _ORIGIN = re.compile(rf"(https?)://({_HOST})(?::([1-9][0-9]{{0,4}}))?", re.ASCII)
@@ -59,7 +61,7 @@ def _exact(entry: str) -> str:
     match = _ORIGIN.fullmatch(entry)
     if not match or (match[3] and int(match[3]) > 65535):
         raise ValueError(
-            f"holds {entry[:80]!r}, which is not an origin like https://app.example.com or https://*.example.com"
+            f"holds {of_refused(entry)[:80]!r}, which is not an origin like https://app.example.com or https://*.example.com"
         )
     scheme, host, port = match.groups()
     return f"{scheme}://{host}" if port is None or int(port) == _DEFAULT_PORT[scheme] else f"{scheme}://{host}:{port}"
@@ -69,6 +71,6 @@ def _suffix(entry: str, scheme: str, host: str) -> tuple[str, ...]:
     labels = tuple(host.split("."))
     if scheme != "https" or not re.fullmatch(_HOST, host) or len(labels) < 2:
         raise ValueError(
-            f"holds {entry[:80]!r}; a wildcard is https://*. and a domain of two labels or more, without a port"
+            f"holds {of_refused(entry)[:80]!r}; a wildcard is https://*. and a domain of two labels or more, without a port"
         )
     return labels

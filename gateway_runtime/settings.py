@@ -16,6 +16,7 @@ from gateway_runtime.cache import settings as cache
 from gateway_runtime.cache.policy import Policies
 from gateway_runtime.contacts import settings as contacts
 from gateway_runtime.contacts.settings import PageBound
+from gateway_runtime.masking import MASK, of_refused, of_valid
 from gateway_runtime.origins import OriginPolicy
 from gateway_runtime.server.hosts import HostPolicy
 from gateway_runtime.setting_types import (
@@ -203,7 +204,7 @@ TABLE: tuple[Setting, ...] = (
         "comma list",
         "Hosts a request may name: exact ones, or `*.suffix`; others get 421. Unset: any that is well formed.",
     ),
-    Setting("SERVER_HEAD_BYTES", whole(1024, 262144), "1024..262144 B", "The head of a request, else 431."),
+    Setting("SERVER_HEAD_BYTES", whole(1024, 65536), "1024..65536 B", "The head of a request, else 431."),
     Setting(
         "SERVER_HEAD_FIELDS", whole(8, 1000), "8..1000", "Fields of a request's head, and of its trailer, else 431."
     ),
@@ -288,7 +289,7 @@ def read(env: Mapping[str, str]) -> Settings:
         try:
             values[setting.attribute] = setting.parse(text)
         except ValueError as fault:
-            shown = "the value" if setting.secret else ascii(text[:80])
+            shown = "the value" if setting.secret else ascii(of_refused(text)[:80])
             raise SettingsFault(f"{setting.env}: {shown} {fault}") from None
     try:
         settings = Settings(**auth.completed(values))
@@ -301,12 +302,12 @@ def read(env: Mapping[str, str]) -> Settings:
 
 
 def show(settings: Settings, table: tuple[Setting, ...] = TABLE) -> str:
-    """The settings as `NAME=value` lines, secrets masked, for `--show-settings`."""
+    """The settings as `NAME=value` lines for `--show-settings`; secrets, passwords and queries of URLs masked."""
     lines = []
     for setting in table:
         value = getattr(settings, setting.attribute)
-        text = "" if value is None else _shown(value) if isinstance(value, float) else str(value)
-        lines.append(f"{setting.env}={'********' if setting.secret and text else text}\n")
+        text = "" if value is None else _shown(value) if isinstance(value, float) else of_valid(str(value))
+        lines.append(f"{setting.env}={MASK if setting.secret and text else text}\n")
     return "".join(lines)
 
 

@@ -3,8 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.helpers.firestore_emulator import UNTESTED
+
+# Hypothesis fails what once takes longer than 200 ms; on a busy machine that says nothing. All else stays as it was.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -39,6 +39,10 @@ _MOMENT = re.compile(
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+FIRST, LAST = (
+    (end - _EPOCH) // _MICROSECOND for end in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+)
+"""The years 1 to 9999 in UTC: what RFC 3339 can write, and what Firestore keeps."""
 
 
 class InvalidContact(Exception):
@@ -143,16 +147,28 @@ def moment(field: str) -> Callable[[object], int]:
         offset = "+00:00" if zone is None or zone in "Zz" else zone
         try:
             at = datetime.fromisoformat(f"{date}T{hour or '00'}:{minute or '00'}:{second or '00'}{offset}")
-            return (at - _EPOCH) // _MICROSECOND + int(((fraction or "") + "000000")[:6])
+            return since_epoch(at) + int(((fraction or "") + "000000")[:6])
         except (ValueError, OverflowError):
-            raise InvalidContact(field, "NOT_A_TIME", "must be a time that exists") from None
+            raise InvalidContact(
+                field, "NOT_A_TIME", "must be a time that exists, in the years 1 to 9999 UTC"
+            ) from None
 
     return check
 
 
+def since_epoch(at: datetime) -> int:
+    """A moment as it is kept: microseconds. OverflowError when its zone takes it out of the years 1 to 9999 in UTC."""
+    found = (at - _EPOCH) // _MICROSECOND
+    if not FIRST <= found <= LAST:
+        raise OverflowError("no such year in UTC")
+    return found
+
+
 def rfc3339(microseconds: int) -> str:
-    """A kept moment as the API shows it: UTC, six digits."""
-    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds")[:-6] + "Z"
+    """A kept moment as the API shows it: UTC, six digits. One that no year has is shown as the nearest that can be written:
+    it must not take the page down on which it stands."""
+    shown = min(max(microseconds, FIRST), LAST)
+    return (_EPOCH + timedelta(microseconds=shown)).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def custom_key(key: object) -> str:
@@ -187,12 +203,18 @@ def custom_value(value: object) -> CustomValue:
     raise InvalidContact("customFields", "NOT_FLAT", "values are text, numbers, true, false or null")
 
 
+def require_room(before: int, after: int) -> None:
+    """InvalidContact when a contact would have too many custom fields. One that has them already, as others wrote it, may be
+    changed as long as it does not get more: else nobody could take any away."""
+    if after > max(CUSTOM_KEYS, before):
+        raise InvalidContact("customFields", "TOO_MANY", f"may hold {CUSTOM_KEYS} keys")
+
+
 def custom_fields(value: object) -> Mapping[str, CustomValue]:
     """All custom fields: flat, and not too many."""
     if not isinstance(value, Mapping):
         raise InvalidContact("customFields", "NOT_AN_OBJECT", "must be an object")
-    if len(value) > CUSTOM_KEYS:
-        raise InvalidContact("customFields", "TOO_MANY", f"may hold {CUSTOM_KEYS} keys")
+    require_room(0, len(value))
     return {custom_key(key): custom_value(item) for key, item in value.items()}
 
 

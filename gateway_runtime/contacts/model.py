@@ -10,9 +10,9 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any
 
+from gateway_runtime.contacts.addresses import address_key
 from gateway_runtime.contacts.checks import (
     CHECKS,
-    CUSTOM_KEYS,
     RELATIONSHIPS,
     STATUSES,
     TYPES,
@@ -20,6 +20,7 @@ from gateway_runtime.contacts.checks import (
     InvalidContact,
     custom_key,
     custom_value,
+    require_room,
     rfc3339,
 )
 
@@ -102,8 +103,8 @@ def contact_id(tenant: str, key: str) -> str:
 
 
 def id_for(tenant: str, email: str) -> str:
-    """The id of a new contact: it follows from the address in any case of letters; without one it is drawn."""
-    return contact_id(tenant, email.casefold()) if email else secrets.token_hex(16)
+    """The id of a new contact: it follows from the address in any case of letters (`address_key`); without one it is drawn."""
+    return contact_id(tenant, address_key(email)) if email else secrets.token_hex(16)
 
 
 def accept(data: object, *, tenant: str, now: int, by: str, mark: str) -> Contact:
@@ -161,6 +162,5 @@ def _merged(before: Mapping[str, CustomValue], patch: Mapping[str, object]) -> d
             after.pop(key, None)
         else:
             after[custom_key(key)] = custom_value(value)
-    if len(after) > CUSTOM_KEYS:
-        raise InvalidContact("customFields", "TOO_MANY", f"may hold {CUSTOM_KEYS} keys")
+    require_room(len(before), len(after))
     return after

@@ -116,19 +116,20 @@ class SqliteContacts:
         """See ContactStore."""
         wanted = kinds(status, type) if status or type else ()
         if len(wanted) > 1:  # one seek for each kind, merged
-            one = "SELECT * FROM (SELECT n FROM contacts WHERE tenant = {} AND kind = {} AND id > ?2 ORDER BY id LIMIT ?3)"
+            one = "SELECT * FROM (SELECT n FROM contacts WHERE tenant = {} AND kind = {} AND id > :after ORDER BY id LIMIT :most)"
             found = " UNION ALL ".join(one.format(_TENANT, kind) for kind in wanted)
             where = f"n IN ({found})"
         elif wanted:
-            where = f"tenant = {_TENANT} AND kind = {wanted[0]} AND id > ?2"
+            where = f"tenant = {_TENANT} AND kind = {wanted[0]} AND id > :after"
         elif status or type:
             return Page((), False)
         else:
-            where = f"tenant = {_TENANT} AND id > ?2"
-        query = f"SELECT {COLUMNS} FROM contacts WHERE {where} ORDER BY id LIMIT ?3"  # noqa: S608  nothing of the caller's
+            where = f"tenant = {_TENANT} AND id > :after"
+        query = f"SELECT {COLUMNS} FROM contacts WHERE {where} ORDER BY id LIMIT :most"  # noqa: S608  nothing of the caller's
+        asked = {"tenant": tenant, "after": after, "most": limit + 1}
 
         def work(database: sqlite3.Connection) -> Page:
-            with closing(database.execute(query, (tenant, after, limit + 1))) as rows:
+            with closing(database.execute(query, asked)) as rows:
                 return _page(rows, limit)
 
         return await self._read(work)
@@ -152,12 +153,14 @@ class SqliteContacts:
         wanted = kinds(status, type) if status or type else ()
         some = f" AND kind IN ({', '.join(map(str, wanted))})" if status or type else ""
         query = f"SELECT count(*) FROM contacts WHERE tenant = {_TENANT}{some}"  # noqa: S608
-        return int(await self._read(lambda database: database.execute(query, (tenant,)).fetchone()[0]))
+        return int(await self._read(lambda database: database.execute(query, {"tenant": tenant}).fetchone()[0]))
 
     async def receipt(self, tenant: str, key: str) -> Receipt | None:
         """See ContactStore."""
-        query = f"SELECT key, fingerprint, status, body, made FROM receipts WHERE tenant = {_TENANT} AND key = ?2 AND made > ?3"  # noqa: S608
-        row = await self._read(lambda database: database.execute(query, (tenant, key, _horizon())).fetchone())
+        where = f"tenant = {_TENANT} AND key = :key AND made > :since"
+        query = f"SELECT key, fingerprint, status, body, made FROM receipts WHERE {where}"  # noqa: S608
+        asked = {"tenant": tenant, "key": key, "since": _horizon()}
+        row = await self._read(lambda database: database.execute(query, asked).fetchone())
         return Receipt(*row) if row else None
 
     async def add(
@@ -250,7 +253,7 @@ class SqliteContacts:
         return await asyncio.get_running_loop().run_in_executor(thread, guarded(work))
 
 
-_TENANT = "(SELECT n FROM tenants WHERE name = ?1)"
+_TENANT = "(SELECT n FROM tenants WHERE name = :tenant)"
 
 
 def _page(rows: Iterable[Sequence[Any]], limit: int) -> Page:
@@ -324,8 +327,9 @@ def _horizon() -> int:
 def _keep(database: sqlite3.Connection, number: int, receipt: Receipt) -> None:
     """Puts the receipt there, and takes some old ones away; ReceiptTaken."""
     old = partial(database.execute, "DELETE FROM receipts WHERE (tenant, key) IN (SELECT tenant, key FROM receipts "
-                  "WHERE made <= ?1 ORDER BY made LIMIT ?2) OR (tenant = ?3 AND key = ?4 AND made <= ?1)")  # fmt: skip
-    old((_horizon(), _SWEEP, number, receipt.key))
+                  "WHERE made <= :until ORDER BY made LIMIT :some) "
+                  "OR (tenant = :tenant AND key = :key AND made <= :until)")  # fmt: skip
+    old({"until": _horizon(), "some": _SWEEP, "tenant": number, "key": receipt.key})
     values = (number, receipt.key, receipt.fingerprint, receipt.status, receipt.body, receipt.made_at)
     if database.execute("INSERT INTO receipts VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values).rowcount != 1:
         raise ReceiptTaken

@@ -18,7 +18,7 @@ from gateway_runtime.rate.limiter import Limiter
 from gateway_runtime.rate.window import Decision
 
 Caller = Callable[[Request], bytes | None]
-EXEMPT = "/health"
+EXEMPT = b"/health"
 """Liveness: a platform that cannot see it restarts the process, which helps nobody who is being limited."""
 OLDER = frozenset((b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"x-ratelimit-mode"))
 """Fields that can hold one limit only: the innermost limiter's, which is the last to speak."""
@@ -40,7 +40,7 @@ class RateLimit:
 
     def __call__(self, request: Request) -> Awaitable[Response]:
         caller = self._caller(request)
-        if caller is None or request.path == EXEMPT:
+        if caller is None or request.raw_path == EXEMPT:  # as it came: one that is malformed counts too
             return self._inner(request)
         decision = self._limiter.leased(caller)
         if decision is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 import secrets
 import time
 from dataclasses import replace
@@ -11,6 +13,7 @@ from gateway_runtime.app import Role
 from gateway_runtime.asgi import JSON, Handler, Request, Response
 from gateway_runtime.auth.identity import Identity
 from gateway_runtime.contacts import wire
+from gateway_runtime.contacts.addresses import address_key
 from gateway_runtime.contacts.batch import exist, rows_of
 from gateway_runtime.contacts.checks import rfc3339
 from gateway_runtime.contacts.cursor import Cursors
@@ -25,8 +28,10 @@ from gateway_runtime.routes import READ, Route
 from gateway_runtime.settings import Settings
 from gateway_runtime.upstream.connection import ANSWER_LIMIT
 
-ROUNDS = 5
-"""How often a change without a condition is made anew because another one came first."""
+CHANGE_SECONDS = 5.0
+"""How long a change without a condition is made anew because another one came first."""
+PAUSE_SECONDS, LONGEST_PAUSE = 0.01, 0.25
+"""Between two rounds: a random part of the first, doubled each time, up to the second. Else those who met meet again."""
 ACCEPT_PATCH = (b"accept-patch", wire.MERGE_PATCH + b", " + JSON)
 
 
@@ -156,7 +161,8 @@ class Contacts:
         wire.no_query(request)
         body = await wire.raw_body(request, wire.MERGE_PATCH, JSON)
         patch = wire.parsed(body)
-        for _ in range(ROUNDS):
+        began, pause = time.monotonic(), PAUSE_SECONDS
+        while True:
             before = await self._found(request)
             _condition(request, before)
             try:
@@ -168,11 +174,14 @@ class Contacts:
                 try:
                     before = await self._store.replace(who(request).tenant, after, version=before.version)
                 except Changed:
+                    if time.monotonic() - began >= CHANGE_SECONDS:
+                        raise _contended() from None
+                    await asyncio.sleep(random.uniform(0, pause))  # noqa: S311  not all at once, nothing more
+                    pause = min(2 * pause, LONGEST_PAUSE)
                     continue
                 except TooLarge:
                     raise Problem("PAYLOAD_TOO_LARGE", "The contact would be too large") from None
             return wire.answer(200, wire.encoded(shown(before)), wire.etag(before.version))
-        raise Problem("CONFLICT", "Others change this contact all the time; try again")
 
     async def remove(self, request: Request) -> Response:
         """DELETE /contacts/{id}; with If-Match only of that version."""
@@ -203,7 +212,7 @@ class Contacts:
         """Problem when the new address is that of another contact made with it. Told for the caller's sake: what keeps two
         new contacts of one address apart is the id."""
         tenant = who(request).tenant
-        if after.email.casefold() != before.email.casefold() and after.email:
+        if after.email and address_key(after.email) != address_key(before.email):
             other = id_for(tenant, after.email)
             if other != before.id and await self._store.get(tenant, other) is not None:
                 raise Problem("CONFLICT", "A contact with this address exists", beside={"id": other})
@@ -241,6 +250,10 @@ def _id(request: Request) -> str:
 
 def _nobody() -> Problem:
     return Problem("NOT_FOUND", "There is no such contact")
+
+
+def _contended() -> Problem:
+    return Problem("CONFLICT", "Others change this contact all the time; try again", headers=((b"retry-after", b"1"),))
 
 
 def _invalid(fault: InvalidContact) -> Problem:

@@ -50,7 +50,14 @@ def gateway(
                 upstream.client.close()
 
     def forward(row: RouteRow) -> Forward:
-        return Forward(row.upstream, upstreams[row.upstream], strip=row.strip, deadlines=deadlines, seconds=row.seconds)
+        return Forward(
+            row.upstream,
+            upstreams[row.upstream],
+            strip=row.strip,
+            deadlines=deadlines,
+            seconds=row.seconds,
+            hops=settings.rate_limit_trusted_hops,
+        )
 
     def served(row: RouteRow) -> Handler:
         if stream is None or row.upstream != "crm":

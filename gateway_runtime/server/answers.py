@@ -127,6 +127,7 @@ def refusal(problem: Problem) -> tuple[bytes, str]:
     headers = [
         *response.headers,
         (b"x-request-id", request_id.encode("ascii")),
+        (b"vary", b"Origin"),  # as all answers do (layers/cors.py), though here no origin is ever granted anything
         (b"date", formatdate(time.time(), usegmt=True).encode("ascii")),
         (b"content-length", b"%d" % len(body)),
     ]

@@ -17,7 +17,7 @@ from gateway_runtime.server.body import Framing, framing
 from gateway_runtime.server.exchange import Exchange
 from gateway_runtime.server.head import Head
 from gateway_runtime.server.limits import DRAIN_GRACE, HIGH_WATER, LINGER_HEAD, LINGER_SECONDS, LINGER_UPLOAD
-from gateway_runtime.server.sweep import TICK, Taking, unsent
+from gateway_runtime.server.sweep import TICK, Taking, hung_up, unsent
 
 if TYPE_CHECKING:
     from gateway_runtime.server.front import Front
@@ -146,8 +146,10 @@ class Connection(asyncio.Protocol):
     # the sweep
 
     def check(self, now: float, since: float) -> None:
-        """Looks at the deadlines of this connection."""
+        """Looks at the deadlines of this connection, and for its client's end where nobody reads."""
         limits = self.front.limits
+        if self._paused and not self.transport.is_closing() and hung_up(self.transport):
+            self.transport.close()  # what asyncio does at an end that it reads: what was written still goes out
         waiting = unsent(self.transport)
         if not waiting:
             self._taking = None
@@ -241,7 +243,8 @@ class Connection(asyncio.Protocol):
         self._uploaded += len(piece)
         if self._body.done:
             self._state, self._body = BUSY, None
-        if self._exchange.arrived(piece, self._state == BUSY) > HIGH_WATER:
+        # A body that is whole can grow no more: reading goes on, and so a client that leaves is heard at once.
+        if self._exchange.arrived(piece, self._state == BUSY) > HIGH_WATER and self._state == BODY:
             self.pause_reading()
         return rest
 

@@ -14,6 +14,7 @@ from typing import Any
 from gateway_runtime.app import build
 from gateway_runtime.errors import Problem
 from gateway_runtime.logs import Log
+from gateway_runtime.metrics import Metrics
 from gateway_runtime.server.front import Front
 from gateway_runtime.server.limits import Limits
 from gateway_runtime.settings import Settings
@@ -38,10 +39,11 @@ def run(settings: Settings) -> int:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.listen_address, settings.port))
-        app = build(settings, log)
+        metrics = Metrics()
+        app = build(settings, log, metrics)
         serve(
             app,
-            front(settings, log),
+            front(settings, log, metrics),
             listening,
             drain=settings.server_drain_timeout,
             first=app.drain,
@@ -59,10 +61,14 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def front(settings: Settings, log: Log) -> Front:
-    """The server edge of these settings; it logs what it refuses."""
+def front(settings: Settings, log: Log, metrics: Metrics | None = None) -> Front:
+    """The server edge of these settings; it logs what it refuses, and counts it in `metrics`."""
+    count = (metrics or Metrics()).counter(
+        "gateway_refused_total", "Refused at the edge, before there was a request.", "code"
+    )
 
     def refused(problem: Problem, request_id: str, client: str) -> None:
+        count.add(problem.code)
         log.write(
             "warning",
             f"{problem.code}: {problem}",

@@ -82,7 +82,8 @@ ROWS: tuple[Setting, ...] = (
         "RATE_LIMIT_TRUSTED_HOPS",
         whole(0, 10),
         "0..10",
-        "How many proxies in front append to X-Forwarded-For. 0: the address is the connection's own. Cloud Run alone: 1.",
+        "How many proxies in front append to X-Forwarded-For. 0: the address is the connection's own. Cloud Run alone: 1. "
+        "Upstreams are told the address found so, and with it the X-Forwarded-Proto that came.",
     ),
     Setting(
         "RATE_LIMIT_KEYS",

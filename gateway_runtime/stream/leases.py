@@ -76,6 +76,8 @@ class Leases:
         self._lease = lease
         self._instances = instances
         self._held: dict[str, bytes] = {}
+        self._asked: set[str] = set()
+        """Those of `_held` whose `take` has no answer yet: said to be held, they would pass by the limit."""
         self._users: Counter[bytes] = Counter()
         self._everybody = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -120,6 +122,7 @@ class Leases:
         alone = self.open >= self.share
         self._held[member] = user
         self._users[user] += 1
+        self._asked.add(member)
         try:
             full = _VERDICTS.get(await self._run("take", [(member, user)]))
         except SharedUnavailable:
@@ -127,6 +130,8 @@ class Leases:
         except asyncio.CancelledError:
             self.free(member)
             raise
+        finally:
+            self._asked.discard(member)
         if full:
             self._forget(member)
         return full
@@ -144,7 +149,7 @@ class Leases:
                 async with asyncio.timeout(self._lease / SAYS_PER_LEASE):
                     await self._say.wait()
             self._say.clear()
-            held = list(self._held.items())
+            held = [(member, user) for member, user in self._held.items() if member not in self._asked]
             with contextlib.suppress(SharedUnavailable):
                 for start in range(0, len(held), BATCH):
                     # What was given back since must not be taken up again: it would stay for a whole lease.

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import re
 
-PAYLOAD_PACKETS = 16
-"""Packets in one POST of a polling client."""
 BRACKETS = 64
 """Opening brackets in one packet: no event here needs three."""
-SEPARATOR = "\x1e"
+SEPARATOR = b"\x1e"
 
 # Engine.IO:    1 CLOSE      3 PONG    4 MESSAGE
 # Socket.IO:    0 CONNECT    1 DISCONNECT    2 EVENT
@@ -34,12 +32,16 @@ def allowed(packet: object) -> bool:
     return len(packet) < BRACKETS or packet.count("[") + packet.count("{") <= BRACKETS
 
 
+def count(body: bytes) -> int:
+    """How many packets the body of a POST holds. A client puts all into it that it has to say: how many that may be is what it
+    may send at once, so this is asked first."""
+    return body.count(SEPARATOR) + 1
+
+
 def payload(body: bytes) -> list[str] | None:
     """The packets in the body of a POST; None when one of them, or how they are put together, is not allowed."""
-    if body.count(b"\x1e") >= PAYLOAD_PACKETS:
-        return None
     try:
-        packets = body.decode("utf-8").split(SEPARATOR)
+        packets = [packet.decode("utf-8") for packet in body.split(SEPARATOR)]
     except ValueError:
         return None
     return packets if all(allowed(packet) for packet in packets) else None

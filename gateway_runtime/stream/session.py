@@ -17,7 +17,10 @@ NEVER = float("inf")
 BURST_SECONDS = 4
 """Seconds' worth of messages a client may send at once."""
 PACKETS = 512
-"""Packets that may wait for a polling client, beside the bytes of WS_BACKLOG_BYTES."""
+"""Packets that may wait for a polling client, beside the bytes of WS_BACKLOG_BYTES; more when it may send more at once, for each
+may have an answer."""
+POLL_PACKETS = 16
+"""Packets in the answer to one poll: python-socketio's client takes no more, and calls the answer broken."""
 
 
 class Line(Protocol):
@@ -86,11 +89,12 @@ class Outbox:
     Bounded: `overflow` is called when the client lets too much wait.
     """
 
-    __slots__ = ("_limit", "_packets", "_size", "_waiting", "overflow", "owner")
+    __slots__ = ("_given", "_limit", "_most", "_packets", "_size", "_waiting", "overflow", "owner")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, burst: int = 0) -> None:
+        self._most = max(PACKETS, burst)
         self._packets: list[Any] = []
-        self._size = 0
+        self._size = self._given = 0
         self._limit = limit
         self._waiting: asyncio.Future[None] | None = None
         self.owner: Session | None = None
@@ -113,7 +117,7 @@ class Outbox:
             self._pass_on(owner.line, packet)
             return
         size = _size(packet)
-        if self._size + size > self._limit or len(self._packets) >= PACKETS:
+        if self._size + size > self._limit or len(self._packets) >= self._most:
             if self.overflow is not None:
                 self.overflow()
             return
@@ -123,17 +127,23 @@ class Outbox:
             self._waiting.set_result(None)
 
     async def get(self) -> Any:
+        """The first packet of a poll's answer; what else waits is asked for with `get_nowait`, until it has no more for it."""
         while not self._packets:
             self._waiting = asyncio.get_running_loop().create_future()
             try:
                 await self._waiting
             finally:
                 self._waiting = None
-        return self.get_nowait()
+        self._given = 1
+        return self._next()
 
     def get_nowait(self) -> Any:
-        if not self._packets:
+        if not self._packets or self._given >= POLL_PACKETS:
             raise asyncio.QueueEmpty
+        self._given += 1
+        return self._next()
+
+    def _next(self) -> Any:
         packet = self._packets.pop(0)
         self._size -= _size(packet)
         return packet
@@ -149,7 +159,7 @@ class Outbox:
         assert self.owner is not None
         assert self.owner.line is not None
         while self._packets:
-            packet = self.get_nowait()
+            packet = self._next()
             if packet is not None and packet.packet_type != _NOOP:
                 self._pass_on(self.owner.line, packet)
 

@@ -45,6 +45,8 @@ WAITING = 1000
 WAITING_EACH = 250
 """Of these, sessions of one network address: else one stranger could keep everybody out."""
 AGE_SPREAD = 0.05
+RESYNC_SECONDS = 5.0
+"""Over so long those who may have missed something are asked to ask the API: not all at once."""
 
 
 class Stream:
@@ -64,7 +66,7 @@ class Stream:
             instances=settings.rate_limit_instances,
         )
         self._admission = Admission(verifier, self._leases)
-        self._news = News(shared, self._deliver)
+        self._news = News(shared, self._deliver, self._resync)
         self._transports = Transports(settings, self.fail, self._cut)
         self._server: Server | None = None
         self._loading: asyncio.Task[Server] | None = None
@@ -128,7 +130,7 @@ class Stream:
         if session.line is not None:
             raise handshake.unknown_session()
         if request.method == "POST":
-            return await self._transports.post(server, request, session, wish)
+            return await self._transports.post(server, request, session)
         return await self._transports.poll(server, request, session, wish)
 
     def _may_begin(self, request: Request) -> str:
@@ -285,6 +287,13 @@ class Stream:
     def _deliver(self, tenant: str, room: str, event: str, data: Any) -> None:
         if self._server is not None:
             self._server.deliver(room_key(tenant, room), event, data)
+
+    def _resync(self) -> None:
+        """Says to every subscriber here that it may have missed events of other instances."""
+        for session in list(self._sessions.values()):
+            if self._server is not None and session.rooms and session.closing is None:
+                wait = random.uniform(0, RESYNC_SECONDS)  # noqa: S311  not all at once, nothing more
+                self._server.tell(session, "resync", {"retryAfterMs": round(1000 * wait)})
 
     def _line(self, level: str, what: str, session: Session, **more: Any) -> None:
         """A log line: what happened to which socket, and of no person."""

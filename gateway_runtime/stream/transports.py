@@ -12,7 +12,7 @@ from gateway_runtime.errors import ClientGone, Problem
 from gateway_runtime.server.websocket_name import WIRE
 from gateway_runtime.stream import handshake
 from gateway_runtime.stream import reasons as why
-from gateway_runtime.stream.packets import payload
+from gateway_runtime.stream.packets import count, payload
 from gateway_runtime.stream.session import Reader, Session
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from gateway_runtime.stream.engine import Server
     from gateway_runtime.stream.reasons import Reason
 
-CLOSE = b"1"
-"""Engine.IO's packet, as the answer to a poll."""
+CLOSE, TAKEN = b"1", b"OK"
+"""Engine.IO's packet, as the answer to a poll; the answer to a POST."""
 
 
 class Transports:
@@ -59,7 +59,7 @@ class Transports:
             reader = Reader(
                 switch.receive, session, self._fail, limit=settings.ws_message_bytes, rate=settings.ws_message_rate
             )
-            scope, first = server.request("GET", wish.query, b"", session=session, reader=reader, accept=accept)
+            scope, first = server.request(wish.query, session=session, reader=reader, accept=accept)
 
             async def receive() -> Any:
                 return first
@@ -87,7 +87,7 @@ class Transports:
             await self._cut(session)
             return _polled(CLOSE)
         session.polling = True
-        asked = asyncio.ensure_future(self._ask(server, "GET", b"", session, wish))
+        asked = asyncio.ensure_future(self._ask(server, session, wish))
         gone = asyncio.ensure_future(request.disconnected())
         try:
             await asyncio.wait((asked, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -105,7 +105,7 @@ class Transports:
                 task.cancel()
             await asyncio.gather(asked, gone, return_exceptions=True)
 
-    async def post(self, server: Server, request: Request, session: Session, wish: handshake.Wish) -> Response:
+    async def post(self, server: Server, request: Request, session: Session) -> Response:
         """Takes what a polling client says."""
         if session.posting:
             self._fail(session, why.BAD_MESSAGE)
@@ -118,21 +118,24 @@ class Transports:
                 if len(body) > self._settings.ws_message_bytes:
                     self._fail(session, why.TOO_LARGE)
                     raise Problem("PAYLOAD_TOO_LARGE", f"A message may hold {self._settings.ws_message_bytes} bytes")
+            if not session.may_send(self._settings.ws_message_rate, count(body)):
+                self._fail(session, why.TOO_MANY)
+                if session.sio:  # its poll tells it not to come again; an error here would be quicker, and it would
+                    return _polled(TAKEN)
+                raise Problem("RATE_LIMITED")
             packets = payload(body)
             if packets is None:
                 self._fail(session, why.BAD_MESSAGE)
                 raise Problem("BAD_REQUEST", "The packets are not well formed, or not allowed")
-            if not session.may_send(self._settings.ws_message_rate, len(packets)):
-                self._fail(session, why.TOO_MANY)
-                raise Problem("RATE_LIMITED")
-            return await self._ask(server, "POST", body, session, wish)
+            await server.said(session, packets)
+            return _polled(TAKEN)
         finally:
             session.posting, session.polled_at = False, time.monotonic()
 
-    async def _ask(self, server: Server, method: str, body: bytes, session: Session, wish: handshake.Wish) -> Response:
-        """The library's answer to a request of a polling client."""
+    async def _ask(self, server: Server, session: Session, wish: handshake.Wish) -> Response:
+        """The library's answer to a poll, or to the handshake of a session."""
         said: dict[str, Any] = {}
-        scope, first = server.request(method, wish.query, body, session=session)
+        scope, first = server.request(wish.query, session=session)
 
         async def receive() -> Any:
             return first

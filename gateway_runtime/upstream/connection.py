@@ -10,6 +10,11 @@ chunked, a switch of protocols nobody asked for, a body cut short.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import socket
+import struct
+import sys
+import termios
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -25,6 +30,10 @@ FIELD_LIMIT = 200
 ANSWER_LIMIT = 10 * 1024 * 1024
 """Bytes of an answer's body (plan 1.5: maxContentLength)."""
 BUFFER_LIMIT = 64 * 1024
+OTHER_LIMIT = HEAD_LIMIT + 64 * 1024
+"""Bytes of an answer that are no body: head, sizes of chunks, their extensions, trailer; and OTHER_RATIO for each of body."""
+OTHER_RATIO = 8
+"""A chunk of one byte has five bytes around it, and a few more where its size is written with zeros in front."""
 INTERIM_LIMIT = 8
 
 
@@ -139,6 +148,8 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Closes it without waiting."""
         if self._transport is not None:
+            if not self.whole:
+                _reset_if_stuck(self._transport)
             self._transport.abort()
 
     def _progress(self) -> asyncio.Future[None]:
@@ -167,16 +178,18 @@ class Connection(asyncio.Protocol):
         if not self._asked or self.whole or self._parser is None:
             return self._malformed("bytes that belong to no answer")
         self.heard_at = monotonic()
-        if not self.head:
-            self._bytes += len(data)
+        self._bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             return self._malformed("a change of protocol nobody asked for")
         except httptools.HttpParserError as error:
             return self._malformed(f"not HTTP/1.1: {error}")
-        if not self.head and self._bytes > HEAD_LIMIT:
-            return self._malformed("the head is too long")
+        if (other := self._bytes - self._body_bytes) > HEAD_LIMIT:
+            if not self.head:
+                return self._malformed("the head is too long")
+            if other > OTHER_LIMIT + OTHER_RATIO * self._body_bytes:
+                return self._malformed("too much besides the body")
         if self._buffered > BUFFER_LIMIT and not self.paused and self._transport and not self.whole:
             self.paused = self.was_paused = True
             self._transport.pause_reading()
@@ -269,3 +282,13 @@ class Connection(asyncio.Protocol):
         if self.head and not self._until_close and self.fault is None:
             self._clean = not self.whole and self.reusable
             self.whole = True
+
+
+def _reset_if_stuck(transport: asyncio.Transport) -> None:
+    """Has its end be a reset when the upstream has not taken all of the request: an ordinary end would stand in line behind
+    bytes that it may never read, and so it would go on working for nobody. Linux; elsewhere it hears when it reads on."""
+    wire = transport.get_extra_info("socket")
+    if sys.platform != "linux" or wire is None or wire.fileno() < 0:
+        return
+    if struct.unpack("i", fcntl.ioctl(wire.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator
 from functools import lru_cache
 
 from gateway_runtime.asgi import Headers, Request, Response
 from gateway_runtime.errors import ClientGone, Problem
+from gateway_runtime.rate.address import forwarded
 from gateway_runtime.upstream.client import Answer, Ask
 from gateway_runtime.upstream.connection import Connection
 from gateway_runtime.upstream.deadlines import HEADER, Deadlines
@@ -22,15 +24,29 @@ HOP_BY_HOP = frozenset(
 
 REWRITTEN = HOP_BY_HOP | {
     b"host", b"content-length", b"expect", b"x-request-id", b"traceparent", b"tracestate", b"x-cloud-trace-context",
-    b"forwarded", b"via", b"x-real-ip", b"x-user-id", b"x-tenant-id", b"x-original-url", b"x-rewrite-url",
-    b"x-http-method-override", HEADER,
+    b"forwarded", b"via", b"x-user-id", b"x-tenant-id", b"x-rewrite-url", b"x-host", b"x-http-host-override", b"x-http-method",
+    b"x-http-method-override", b"x-method-override", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"x-proxyuser-ip",
+    b"client-ip", b"true-client-ip", b"cf-connecting-ip", b"cf-connecting-ipv6", b"fastly-client-ip", b"x-remote-user",
+    b"remote-user", b"x-serverless-authorization", b"proxy", b"http2-settings", HEADER,
 }  # fmt: skip
-"""Fields of a request that only the gateway may set; `X-Forwarded-*` too, and any spelling with `_` for `-`."""
+REWRITTEN_TOO = (b"x-forwarded", b"x-original-", b"x-goog-authenticated-user-", b"x-goog-iap-", b"x-envoy-")
+"""Fields of a request, and beginnings of their names, that only the gateway may set, or that others in its place would: who
+is asking, from where, for which path, by which method. A name with anything but letters, digits and dashes goes nowhere
+either: what a CGI makes of `X_User_Id` or `X.User.Id` is X-User-Id."""
 
-ANSWER_DROPPED = HOP_BY_HOP | {b"content-length", b"date", b"server", b"via", b"x-powered-by", b"x-request-id"}
-"""Fields of an answer that the gateway sets itself, or that name the software behind it; `Access-Control-*` too, and
-`X-RateLimit-*`, which can state one limit: the one that the caller meets here, not ours at the upstream."""
+ANSWER_DROPPED = HOP_BY_HOP | {
+    b"content-length", b"date", b"server", b"via", b"x-request-id", b"x-user-id", b"x-tenant-id", b"forwarded", b"x-real-ip",
+    b"x-generator", b"x-runtime", b"x-served-by", b"x-server", b"x-backend", b"x-backend-server", b"x-upstream",
+    b"alt-svc", HEADER,
+}  # fmt: skip
+ANSWER_DROPPED_TOO = (
+    b"access-control-", b"x-ratelimit-", b"x-forwarded", b"x-powered-", b"x-aspnet", b"x-envoy-", b"x-php", b"x-drupal-"
+)  # fmt: skip
+"""Fields of an answer, and beginnings of their names, that the gateway sets itself, or that speak of what is behind it: whom
+it took the caller for, and which software it is. Of `X-RateLimit-*` there can be one: what the caller meets here, not ours at
+the upstream. Alt-Svc would send the caller past us."""
 
+_PLAIN = re.compile(rb"[a-z0-9-]+")
 FOR_ALL = frozenset(
     (b"age", b"cache-control", b"content-encoding", b"content-range", b"content-type", b"etag", b"expires", b"last-modified",
      b"pragma", b"set-cookie", b"vary", b"www-authenticate")
@@ -46,13 +62,22 @@ WATCH_AFTER = 0.05
 class Forward:
     """A route's handler: the path without `strip` goes to the upstream, as it was authorised, byte for byte.
 
-    `seconds` is the route's own deadline, 0 when the rule for all routes holds.
+    `seconds` is the route's own deadline, 0 when the rule for all routes holds; `hops` how many proxies in front are trusted
+    to say who asks.
     """
 
     def __init__(
-        self, name: str, upstream: Upstream | None, *, strip: str, deadlines: Deadlines, seconds: float = 0.0
+        self,
+        name: str,
+        upstream: Upstream | None,
+        *,
+        strip: str,
+        deadlines: Deadlines,
+        seconds: float = 0.0,
+        hops: int = 0,
     ) -> None:
         self._name = name
+        self._hops = hops
         self._upstream = upstream
         self._strip = strip
         self._deadlines = deadlines
@@ -81,7 +106,7 @@ class Forward:
         return self._respond(answer, request.method)
 
     async def _ask(self, request: Request) -> Ask:
-        fields = [self._host, *_request_fields(request)]
+        fields = [self._host, *_request_fields(request, self._hops)]
         target = self._base + (request.path[len(self._strip) :] or "/")
         if request.query:
             target += "?" + request.query.decode("ascii")
@@ -196,7 +221,7 @@ class Watch:
             self._connection.break_off(ClientGone())
 
 
-def _request_fields(request: Request) -> list[bytes]:
+def _request_fields(request: Request, hops: int) -> list[bytes]:
     """The fields of the request as they go on, with the gateway's own in place of what the client may not say."""
     listed = _listed(request.headers) if request.joined(b"connection") is not None else ()
     fields = []
@@ -204,10 +229,11 @@ def _request_fields(request: Request) -> list[bytes]:
         lead = _lead(name)
         if lead and name not in listed:
             fields.append(lead + value + b"\r\n")
+    client, scheme = forwarded(request, hops) if hops else (request.client, request.scheme)
     own = (
         f"x-request-id: {request.id}\r\n"
         f"traceparent: 00-{request.trace}-{random.getrandbits(64) or 1:016x}-{request.trace_flags}\r\n"
-        f"x-forwarded-for: {request.client}\r\nx-forwarded-proto: {request.scheme}\r\n"
+        f"x-forwarded-for: {client}\r\nx-forwarded-proto: {scheme}\r\n"
     )
     fields.append(own.encode("ascii"))
     state = request.header(b"tracestate")
@@ -221,14 +247,14 @@ def _request_fields(request: Request) -> list[bytes]:
 @lru_cache(maxsize=512)
 def _lead(name: bytes) -> bytes:
     """What stands in front of a request field's value when it goes on; empty when it does not."""
-    dashed = name.replace(b"_", b"-")
-    return b"" if dashed in REWRITTEN or dashed.startswith(b"x-forwarded-") else name + b": "
+    ends = name in REWRITTEN or name.startswith(REWRITTEN_TOO) or not _PLAIN.fullmatch(name)
+    return b"" if ends else name + b": "
 
 
 @lru_cache(maxsize=512)
 def _ends_here(name: bytes) -> bool:
     """Whether a field of an answer goes no further."""
-    return name in ANSWER_DROPPED or name.startswith((b"access-control-", b"x-ratelimit-"))
+    return name in ANSWER_DROPPED or name.startswith(ANSWER_DROPPED_TOO)
 
 
 def _listed(headers: Headers) -> frozenset[bytes]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway_runtime.masking import of_refused
 from gateway_runtime.setting_types import Setting, number, one_of, whole
 
 UPSTREAMS = ("crm", "slack", "gmail")
@@ -49,7 +50,9 @@ class RouteTable:
         for item in text.split(","):
             found = _ROUTE.fullmatch(item.strip())
             if found is None or {".", ".."} & set(item.replace(":", "/").split("/")):
-                raise ValueError(f"must be UPSTREAM:STRIPPED[:KEPT][@SECONDS], comma separated; {item[:40]!a} is not")
+                raise ValueError(
+                    f"must be UPSTREAM:STRIPPED[:KEPT][@SECONDS], comma separated; {of_refused(item)[:40]!a} is not"
+                )
             rows.append(RouteRow(found[1], found[2], found[3] or "", float(found[4] or 0)))
         patterns = [row.pattern for row in rows]
         if len(set(patterns)) != len(patterns):

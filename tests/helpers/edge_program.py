@@ -75,6 +75,14 @@ async def wait(scope: MutableMapping[str, Any], receive: Receive, send: Send) ->
     SEEN["left"] += 1
 
 
+async def busy(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    """Reads nothing, and works until the client leaves."""
+    gone = asyncio.Event()
+    scope["on_leave"](gone.set)
+    await gone.wait()
+    SEEN["left"] += 1
+
+
 async def late(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
     await asyncio.sleep(1)
     await answer(send, 200, b"late")
@@ -120,8 +128,8 @@ def bare(status: int) -> Callable[..., Awaitable[None]]:
 
 
 ROUTES: dict[str, Callable[..., Awaitable[None]]] = {
-    "/state": state, "/refuse": refuse, "/wait": wait, "/late": late, "/big": big, "/stream": stream, "/crash": crash,
-    "/crash-late": crash_late, "/silent": silent, "/split": split, "/204": bare(204), "/304": bare(304),
+    "/state": state, "/refuse": refuse, "/wait": wait, "/busy": busy, "/late": late, "/big": big, "/stream": stream,
+    "/crash": crash, "/crash-late": crash_late, "/silent": silent, "/split": split, "/204": bare(204), "/304": bare(304),
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -105,9 +105,12 @@ class NodeClient:
 
 
 @contextmanager
-def node_client(port: int, token: str, *transports: str, origin: str = "", **options: Any) -> Iterator[NodeClient]:
-    """A socket.io-client connected (or trying to); killed at the end."""
-    given = {"token": token, "transports": transports or ("websocket",), "origin": origin, "options": options}
+def node_client(
+    port: int, token: str, *transports: str, origin: str = "", greet: Sequence[Sequence[Any]] = (), **options: Any
+) -> Iterator[NodeClient]:
+    """A socket.io-client connected (or trying to); killed at the end. `greet` are events it emits whenever it connects."""
+    given = {"token": token, "transports": transports or ("websocket",), "origin": origin, "greet": greet}
+    given["options"] = options
     process = subprocess.Popen(
         ["node", str(HERE / "client.js"), f"http://127.0.0.1:{port}", json.dumps(given)],
         env={"PATH": os.environ["PATH"], "NODE_PATH": str(modules())},

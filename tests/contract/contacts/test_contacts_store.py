@@ -8,7 +8,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway_runtime.contacts.checks import CUSTOM_KEYS, CUSTOM_TEXT_LENGTH, MOST, NAME_LENGTH, STATUSES, TYPES
+from gateway_runtime.contacts.checks import (
+    CUSTOM_KEYS,
+    CUSTOM_TEXT_LENGTH,
+    FIRST,
+    LAST,
+    MOST,
+    NAME_LENGTH,
+    STATUSES,
+    TYPES,
+)
 from gateway_runtime.contacts.model import Contact, accept, contact_id, edit
 from gateway_runtime.contacts.store import Changed, Exists, Outcome, Receipt, ReceiptTaken, Write
 from tests.helpers.contacts_stage import Stage
@@ -59,6 +68,17 @@ def test_what_goes_in_comes_out_whole(stage: Stage) -> None:
         assert [each.outcome for each in await stage.store.write(other, [row])] == [Outcome.GONE]
         assert await stage.store.get(tenant, full.id) == full
         assert await stage.store.get(tenant, contact_id(tenant, "nobody")) is None
+
+    stage.run(story())
+
+
+@pytest.mark.parametrize("at", [FIRST, LAST])
+def test_the_first_and_the_last_moment_there_are_are_kept(stage: Stage, at: int) -> None:
+    async def story() -> None:
+        tenant = stage.tenant()
+        old = replace(contact(tenant, 1), created_at=at, updated_at=at)
+        await stage.store.add(tenant, [old])
+        assert (await stage.store.page(tenant, limit=1)).items == (old,)
 
     stage.run(story())
 

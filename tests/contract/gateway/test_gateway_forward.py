@@ -70,6 +70,12 @@ def test_what_the_client_may_not_say_never_arrives(gateway: Running, upstream: R
         "X-Forwarded-Host: evil", "X_Forwarded_Proto: gopher", "Forwarded: for=1.2.3.4", "X-Real-IP: 1.2.3.4",
         "X-Original-URL: /admin", "X-HTTP-Method-Override: DELETE", "Keep-Alive: 5", "TE: trailers", "Trailer: X",
         "Proxy-Authorization: x", "Upgrade: h2c", "X-Secret: 1", "Connection: X-Secret, close", "Via: 1.0 before",
+        "X-Forwarded: 1.2.3.4", "Forwarded_: for=1.2.3.4", "X.User.Id: root", "X-Tenant_Id: other", "_X-User-Id: root",
+        "Authori_zation: x", "X-HTTP-Method: DELETE", "X-Method-Override: DELETE", "X_HTTP_Method_Override: DELETE",
+        "X-Goog-Authenticated-User-Email: root", "X-Goog-Authenticated-User-Id: 1", "X-Goog-IAP-JWT-Assertion: x",
+        "True-Client-IP: 1.2.3.4", "CF-Connecting-IP: 1.2.3.4", "X-Client-IP: 1.2.3.4", "X-Cluster-Client-IP: 1.2.3.4",
+        "X-ProxyUser-Ip: 1.2.3.4", "X-Envoy-External-Address: 1.2.3.4", "X-Rewrite-URL: /admin", "X-Original-Host: evil",
+        "X-Host: evil", "Proxy: http://evil", "X-Serverless-Authorization: x", "HTTP2-Settings: x", "X-Remote-User: root",
     ]  # fmt: skip
     assert gateway.ask("GET", "/api/v2/slack/x?a=1", *forged, "X-Kept: yes").status == 200
     (request,) = upstream.requests
@@ -91,6 +97,15 @@ def test_what_the_client_may_not_say_never_arrives(gateway: Running, upstream: R
     assert all(len(values) == 1 for values in seen.values())
 
 
+def test_behind_a_trusted_proxy_the_client_it_names_is_passed_on(tmp_path: Path, upstream: RawUpstream) -> None:
+    with running(tmp_path, UPSTREAM_SLACK_URL=upstream.url, RATE_LIMIT_TRUSTED_HOPS="1") as gateway:
+        gateway.ask("GET", "/api/v2/slack/x", "X-Forwarded-For: 6.6.6.6, 198.51.100.7", "X-Forwarded-Proto: https")
+        seen = fields(upstream.requests[0])
+        assert (seen["x-forwarded-for"], seen["x-forwarded-proto"]) == (["198.51.100.7"], ["https"])
+        gateway.await_log("/api/v2/slack/x")
+        assert not any("198.51.100.7" in line for line in gateway.lines())
+
+
 def test_the_trace_and_the_request_id_go_on(gateway: Running, upstream: RawUpstream) -> None:
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     gateway.ask("GET", "/api/v2/slack/x", f"traceparent: {parent}", "tracestate: v=1", "X-Request-Id: r-9")
@@ -105,7 +120,10 @@ def test_the_trace_and_the_request_id_go_on(gateway: Running, upstream: RawUpstr
 def test_fields_for_one_hop_end_here_on_the_way_back(gateway: Running, upstream: RawUpstream) -> None:
     upstream.play = says(
         b"HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 9\r\nServer: secret/1\r\n"
-        b"X-Powered-By: x\r\nUpgrade: h2c\r\nX-RateLimit-Limit: 5\r\nX-RateLimit-Remaining: 0\r\n"
+        b"X-Powered-By: x\r\nX-AspNet-Version: 4\r\nX-AspNetMvc-Version: 5\r\nX-Generator: x\r\nX-Runtime: 0.1\r\n"
+        b"X-User-Id: ada\r\nX-Tenant-Id: acme\r\nForwarded: for=10.0.0.3\r\nX-Forwarded-For: 10.0.0.3\r\nX-Real-IP: 10.0.0.3\r\n"
+        b'X-Backend-Server: crm-1\r\nX-Envoy-Upstream-Service-Time: 3\r\nAlt-Svc: h3=":443"\r\nX-Deadline-Ms: 9\r\n'
+        b"Upgrade: h2c\r\nX-RateLimit-Limit: 5\r\nX-RateLimit-Remaining: 0\r\n"
         b"Access-Control-Allow-Origin: *\r\nX-Request-Id: other\r\nDate: x\r\nX-Kept: yes\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"
         b"Content-Length: 2\r\n\r\nok"
     )

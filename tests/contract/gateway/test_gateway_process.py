@@ -79,6 +79,13 @@ def test_help_starts_with_examples_and_an_unknown_argument_is_2() -> None:
     assert run("--frobnicate").returncode == 2
 
 
+@pytest.mark.parametrize("first", ["--show-settings", "--settings-reference", "--help"])
+def test_an_argument_too_many_is_the_one_that_is_named(first: str) -> None:
+    done = run(first, "extra", UPSTREAM_CRM_URL="http://crm")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "gateway_runtime: unknown argument 'extra'; see --help\n"
+
+
 def _ended_once_it_listens(process: subprocess.Popen[str], port: int) -> None:
     while process.poll() is None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):

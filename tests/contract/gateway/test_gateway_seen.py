@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.helpers import tokens
-from tests.helpers.gateway_process import Answer, Running, running
+from tests.helpers.gateway_process import Answer, Running, read_answer, running
 from tests.helpers.raw_upstream import RawUpstream, says, status
+from tests.helpers.waiting import until
 
 TOKEN = "operator-token-of-this-test"
 
@@ -79,6 +82,37 @@ def test_requests_upstreams_and_the_breaker_are_counted(stage: tuple[Running, Ra
     assert after['gateway_upstream_shed_total{upstream="slack",reason="breaker"}'] >= 4
     text = " ".join(after)
     assert not re.search(r"secret|127\.0\.0\.1|localhost", text)
+
+
+REFUSED = {
+    "BAD_REQUEST": b"GET / HTTP/1.1\r\n\r\n",
+    "URI_TOO_LONG": b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: g\r\n\r\n",
+    "HEAD_TOO_LARGE": b"GET / HTTP/1.1\r\nHost: g\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+    "REQUEST_TIMEOUT": b"GET / HTTP/1.1\r\nHo",
+    "MISDIRECTED_REQUEST": b"GET / HTTP/1.1\r\nHost: elsewhere\r\n\r\n",
+    "NOT_IMPLEMENTED": b"BREW / HTTP/1.1\r\nHost: g\r\nOrigin: https://a.example\r\n\r\n",
+}
+
+
+def test_what_is_refused_at_the_edge_is_counted_and_says_that_it_varies(tmp_path: Path) -> None:
+    env = {
+        "OPERATOR_TOKEN": TOKEN,
+        "SERVER_HEAD_TIMEOUT": "1",
+        "SERVER_ALLOWED_HOSTS": "g",
+        "SERVER_MAX_CONNECTIONS": "8",
+    }
+    with running(tmp_path, CORS_ALLOWED_ORIGINS="https://a.example", **env) as gateway:
+        for code, sent in REFUSED.items():
+            answer = gateway.raw(sent)
+            assert (answer.code, answer.header("vary")) == (code, "Origin")
+            assert answer.header("access-control-allow-origin") is None
+        with ExitStack() as held:
+            said = [held.enter_context(socket.create_connection(("127.0.0.1", gateway.port))) for _ in range(9)][-1]
+            assert read_answer(said).code == "OVERLOADED"
+        until(lambda: ask(gateway, "/health").status == 200)
+        counted = scrape(gateway)
+    for code in (*REFUSED, "OVERLOADED"):
+        assert counted[f'gateway_refused_total{{code="{code}"}}'] >= 1
 
 
 def test_details_of_health_are_for_the_operator_and_addresses_for_nobody(stage: tuple[Running, RawUpstream]) -> None:

@@ -152,6 +152,13 @@ def test_liveness_and_preflights_are_answered_whatever_the_limit(gateways: tuple
     assert gateways[0].ask("OPTIONS", "/nowhere", home, *preflight).status == 204
 
 
+@pytest.mark.parametrize("path", ["/a/../b", "/a%00", "/%2e%2e/x", "/health/", "/%68ealth"])
+def test_a_path_that_is_not_well_formed_costs_as_much_as_any(gateways: tuple[Running, Running], path: str) -> None:
+    own = address()
+    seen = Counter(gateways[0].ask("GET", path, own, token="").status for _ in range(42))
+    assert (seen[429], sum(seen.values())) == (2, 42)
+
+
 def test_retry_after_is_honoured_to_the_second(tmp_path, server: RedisServer) -> None:
     env = {"RATE_LIMIT_ADDRESS": "3/2", "K_SERVICE": "short", "REDIS_TIMEOUT": "5", **HOP}
     with running(tmp_path, REDIS_URL=server.url, **env) as gateway:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.helpers.edge import edge, well
+from tests.helpers.edge import answers, edge, talk, well
 from tests.helpers.gateway_process import Running, read_answer
 from tests.helpers.waiting import PATIENCE, connections, until
 
@@ -121,6 +121,15 @@ def test_an_idle_connection_is_closed_without_a_word_later_than_a_silent_one(ser
     assert 2.9 < took < LONG_PAST
 
 
+def test_the_longest_head_there_can_be_is_read_behind_a_slow_request(tmp_path: Path) -> None:
+    head = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: "
+    head += b"x" * (65536 - len(head) - 4) + b"\r\n\r\n"
+    with edge(tmp_path, SERVER_HEAD_BYTES="65536") as server:
+        said, ended = talk(server.port, b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n" + head)
+    assert ended
+    assert [status for status, _ in answers(said)] == [200, 200]
+
+
 def test_a_body_that_stops_is_408_through_the_application(server: Running) -> None:
     with dial(server, POST + b"x" * 10) as wire:
         began = time.monotonic()
@@ -157,6 +166,17 @@ def test_a_client_that_takes_nothing_is_cut_and_the_application_hears_of_it(serv
             wire.recv(256)  # 1 KiB a second and less
             time.sleep(0.25)
     assert well(server.port)
+
+
+def test_one_that_takes_nothing_is_cut_though_it_has_left_and_nobody_reads_what_it_sent(server: Running) -> None:
+    until(lambda: server.ask("GET", "/state").json()["open"] == 1)
+    with socket.socket() as wire:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        wire.connect(("127.0.0.1", server.port))
+        wire.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n" + GET * 2500)
+        time.sleep(0.5)
+        wire.shutdown(socket.SHUT_WR)
+        until(lambda: server.ask("GET", "/state").json()["open"] == 1)
 
 
 def test_a_client_that_takes_steadily_is_not_cut(server: Running) -> None:

@@ -201,15 +201,35 @@ def test_who_sends_too_much_is_told_so_and_closed(gateway: Running, neighbour: R
         assert found.end() in (4429, 0)
     with Polling(gateway) as client:
         client.connect()
-        assert 429 in [client.post("\x1e".join(["3"] * 16)).status_code for _ in range(40)]
+        assert client.post("\x1e".join(['42["keepalive"]'] * 180)).status_code == 200
+        assert (
+            client.post("\x1e".join(["3"] * 60)).status_code == 200
+        )  # the poll tells it; an error would be heard first
+        said = client.poll().text.split("\x1e")
+        assert json.loads(said[0].removeprefix("42"))[1]["code"] == "MESSAGE_RATE_EXCEEDED"
+        assert said[1] == "41"
+
+
+def test_a_poll_is_answered_with_sixteen_packets_and_the_next_with_what_is_left(
+    gateway: Running, neighbour: Raw
+) -> None:
+    with Polling(gateway) as client:
+        client.connect()
+        assert client.post("\x1e".join(f'42{number}["keepalive"]' for number in range(40))).status_code == 200
+        polls = [client.poll().text.split("\x1e") for _ in range(3)]
+        assert [len(poll) for poll in polls] == [16, 16, 8]
+        assert [packet for poll in polls for packet in poll] == [f'43{number}[{{"ok":true}}]' for number in range(40)]
 
 
 def test_a_poll_of_300_000_packets_ends_that_session(gateway: Running, neighbour: Raw) -> None:
     with Polling(gateway) as client:
         client.connect()
         counted(gateway, 2)
-        assert client.post(b"\x1e".join([b"3"] * 300_000)).status_code == 400
+        assert client.post(b"\x1e".join([b"3"] * 300_000)).status_code == 200
+        assert "MESSAGE_RATE_EXCEEDED" in client.poll().text
         counted(gateway, 1)
+    with Polling(gateway) as client:  # not let in: there is nobody to tell
+        assert client.post(b"\x1e".join([b"3"] * 300_000)).status_code == 429
     for body in (b"\xff", b"", b"d=4", b"42[}", b"x" * 1_000_001, b"3\x1e", b"bAAAA"):
         with Polling(gateway) as client:
             client.connect()

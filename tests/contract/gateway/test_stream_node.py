@@ -6,14 +6,16 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+import socketio
 
 from tests.helpers.gateway_process import Running, running
 from tests.helpers.redis_server import RedisServer
 from tests.helpers.socketio_node import CLOSE, node_client
 from tests.helpers.stream_client import Raw, counted, until, user_token
-from tests.helpers.tokens import bearer
+from tests.helpers.tokens import TENANT, bearer
 
 ORIGIN = "https://app.example.com"
 
@@ -57,6 +59,68 @@ def test_it_connects_subscribes_and_receives(gateways: list[Running], transports
         client.tell(CLOSE)
         assert client.until("disconnect")["reason"] == "io client disconnect"
     counted(one, 0)
+
+
+@pytest.mark.parametrize("transports", [["polling"], ["polling", "websocket"]], ids=" then ".join)
+def test_all_it_says_when_it_connects_is_taken_however_many_packets_that_are(
+    gateways: list[Running], transports: list[str]
+) -> None:
+    rooms = [f"room{number:02}" for number in range(20)]
+    token = user_token("twenty")
+    greet = [["subscribe", room] for room in rooms] + [["keepalive"]] * 60
+    with node_client(gateways[0].port, token, *transports, greet=greet) as client:
+        client.until("connect")
+        acknowledged = [client.until("ack")["data"][0] for _ in greet]
+        assert acknowledged[19] == {"ok": True, "rooms": rooms}
+        assert [event["on"] for event in client.events if event["on"] in ("connect", "disconnect")] == ["connect"]
+    counted(gateways[0], 0)
+
+
+def test_who_may_say_much_at_once_gets_all_the_answers(tmp_path: Path) -> None:
+    with (
+        running(tmp_path, WS_MESSAGE_RATE="500", RATE_LIMIT_ADDRESS="off") as gateway,
+        node_client(gateway.port, user_token("much"), "polling", greet=[["keepalive"]] * 1500) as client,
+    ):
+        assert [client.until("ack")["data"][0] for _ in range(1500)] == [{"ok": True}] * 1500
+        assert [event["on"] for event in client.events if event["on"] != "ack"] == ["connect"]
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+def test_who_says_too_much_at_once_is_told_not_to_come_again_and_does_not(tmp_path: Path, transport: str) -> None:
+    with (
+        running(tmp_path, WS_MESSAGE_RATE="10") as gateway,
+        node_client(gateway.port, user_token("flood"), transport, greet=[["keepalive"]] * 300) as client,
+    ):
+        assert client.until("closing")["data"][0]["code"] == "MESSAGE_RATE_EXCEEDED"
+        left = client.until("disconnect")
+        assert (left["reason"], left["active"]) == ("io server disconnect", False)
+        counted(gateway, 0)
+        assert sum(event["on"] == "connect" for event in client.events) == 1
+
+
+def test_a_polling_python_client_hears_all_that_waited_for_it(gateways: list[Running], server: RedisServer) -> None:
+    wanted, heard = 60, list[str]()
+    ends: list[Any] = []
+    client = socketio.Client(reconnection=False)
+    client.on("contacts.changed", lambda data: heard.append(data["id"]))
+    client.on("disconnect", ends.append)
+    url = f"http://127.0.0.1:{gateways[0].port}"
+    client.connect(
+        url, socketio_path="/api/xynergyos/v2/stream", auth={"token": user_token("py")}, transports=["polling"]
+    )
+    try:
+        assert client.call("subscribe", "contacts")["ok"] is True
+        with server.ask() as redis, redis.pipeline() as together:
+            (channel,) = [name for name in redis.pubsub_channels() if name.endswith(b"stream:news")]
+            for number in range(wanted):
+                change = {"change": "updated", "id": str(number)}
+                together.publish(channel, json.dumps(["other", TENANT, "contacts", "contacts.changed", change]))
+            together.execute()
+        until(lambda: len(heard) == wanted or ends)
+        assert (heard, ends) == ([str(number) for number in range(wanted)], [])
+    finally:
+        client.disconnect()
+    counted(gateways[0], 0)
 
 
 def test_the_sixth_socket_of_a_user_is_refused_with_its_reason(gateways: list[Running]) -> None:

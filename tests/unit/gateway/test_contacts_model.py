@@ -102,12 +102,28 @@ def test_a_moment_may_be_written_as_rfc_3339_does(text: str, at: int) -> None:
 
 @pytest.mark.parametrize(
     "value", ["", "now", 0, None, "2026-02-30", "2026-01-31T24:00:00Z", "2026-01-31T08:15:60Z", "2026-01-31T08:15:00",
-              "26-01-31", "2026-01-31T08:15:00+25:00", "٢٠٢٦-01-31", "2026-01-31Z", "0001-01-01T00:00:00+23:59x"],
+              "26-01-31", "2026-01-31T08:15:00+25:00", "٢٠٢٦-01-31", "2026-01-31Z", "0001-01-01T00:00:00+23:59x",
+              "0001-01-01T00:00:00+00:01", "0001-01-01T00:59:59.999999+01:00", "9999-12-31T23:59:59-00:01",
+              "9999-12-31T19:00:00-05:00"],
 )  # fmt: skip
 def test_a_moment_that_is_none_is_refused(value: object) -> None:
     with pytest.raises(InvalidContact) as fault:
         checks.moment("createdAt")(value)
     assert fault.value.code == "NOT_A_TIME"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown_as"),
+    [("0001-01-01T01:00:00+01:00", "0001-01-01T00:00:00.000000Z"), ("0001-01-01", "0001-01-01T00:00:00.000000Z"),
+     ("9999-12-31T18:59:59.9999999-05:00", "9999-12-31T23:59:59.999999Z")],
+)  # fmt: skip
+def test_the_first_and_the_last_moment_in_utc_are_read_and_shown(text: str, shown_as: str) -> None:
+    assert checks.rfc3339(checks.moment("createdAt")(text)) == shown_as
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_whatever_a_store_holds_as_a_moment_is_shown(at: int) -> None:
+    assert checks.moment("createdAt")(checks.rfc3339(at)) == min(max(at, checks.FIRST), checks.LAST)
 
 
 def made(**fields: Any) -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway_runtime.server.limits import HIGH_WATER
 from gateway_runtime.setting_types import Setting, UpstreamUrl
 from gateway_runtime.settings import TABLE, Settings, SettingsFault, read, reference, show
 
@@ -151,6 +152,44 @@ def test_what_is_shown_can_be_read_again() -> None:
 def test_a_secret_is_not_shown_and_not_named_in_a_fault() -> None:
     secret = Setting("K_SERVICE", str, "", "", secret=True)
     assert show(replace(Settings(), k_service="hunter2"), (secret,)) == "K_SERVICE=********\n"
+
+
+SECRETS = [
+    ("UPSTREAM_CRM_URL", "http://u:hunter2@crm"), ("UPSTREAM_CRM_URL", "http://u:a/hunter2@crm"),
+    ("UPSTREAM_CRM_URL", "u:hunter2@crm"),
+    ("UPSTREAM_CRM_URL", "http://u:a?hunter2@crm"), ("UPSTREAM_CRM_URL", "http://u:a@hunter2@crm"),
+    ("UPSTREAM_CRM_URL", "http:/u:hunter2@crm"), ("UPSTREAM_CRM_URL", "http:\\u:hunter2@crm"),
+    ("UPSTREAM_CRM_URL", "http://" + "u" * 70 + ":hunter2@crm"), ("UPSTREAM_CRM_URL", "http://crm?key=hunter2"),
+    ("UPSTREAM_CRM_URL", "http://crm#hunter2"), ("AUTH_KEYS", "https://u:hunter2@keys.example/"),
+    ("AUTH_KEYS", "http://keys.example/?key=hunter2"), ("ROUTES", "crm:http://u:hunter2@crm"),
+    ("CORS_ALLOWED_ORIGINS", "https://a.example,https://u:hunter2@b.example"), ("CONTACTS_STORE", "postgres://u:hunter2@db"),
+    ("UPSTREAM_CA_FILE", "https://u:hunter2@h/ca"), ("SERVER_ALLOWED_HOSTS", "u:hunter2@h"), ("REDIS_URL", "http://:hunter2@r"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), SECRETS)
+def test_a_wrong_value_is_named_without_the_password_in_it(name: str, value: str) -> None:
+    with pytest.raises(SettingsFault) as caught:
+        read({name: value})
+    assert str(caught.value).startswith(f"{name}: ")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_wrong_route_is_shown_with_its_deadline() -> None:
+    with pytest.raises(SettingsFault, match=r"'crm:/a@0\.5s'"):
+        read({"ROUTES": "crm:/a@0.5s"})
+
+
+def test_the_query_of_a_url_is_not_shown_and_the_rest_of_it_is() -> None:
+    auth = {"AUTH_ISSUER": "x", "AUTH_AUDIENCE": "x", "AUTH_KEYS": "https://keys.example/set@1?key=hunter2"}
+    assert "AUTH_KEYS=https://keys.example/set@1?********\n" in show(read(auth))
+    assert "securetoken@system.gserviceaccount.com\n" in show(read({"AUTH_FIREBASE_PROJECT": "proj-1"}))
+
+
+def test_the_longest_head_fits_into_what_is_read_ahead() -> None:
+    assert read({"SERVER_HEAD_BYTES": str(HIGH_WATER)}).server_head_bytes == HIGH_WATER
+    with pytest.raises(SettingsFault):
+        read({"SERVER_HEAD_BYTES": str(HIGH_WATER + 1)})
 
 
 def test_the_reference_page_is_the_table() -> None:
