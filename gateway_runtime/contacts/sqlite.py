@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -94,6 +95,22 @@ class SqliteContacts:
         await self._run(self._writing, shut)
         self._reading.shutdown(wait=False)
         self._writing.shutdown(wait=False)
+
+    async def identity(self) -> str:
+        """A random name that this file got when somebody first asked, and keeps: another file in its place has another."""
+
+        def there(database: sqlite3.Connection) -> bool:
+            return bool(database.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'identity'").fetchone()[0])
+
+        def work(database: sqlite3.Connection) -> str:
+            if not there(database):  # who only asks again waits for nobody
+                with transaction(database):
+                    if not there(database):
+                        database.execute("CREATE TABLE identity (id TEXT NOT NULL) STRICT")
+                        database.execute("INSERT INTO identity VALUES (?)", (secrets.token_hex(16),))
+            return str(database.execute("SELECT id FROM identity").fetchone()[0])
+
+        return await self._write(work)
 
     async def page(self, tenant: str, *, limit: int, status: str = "", type: str = "", after: str = "") -> Page:
         """See ContactStore."""

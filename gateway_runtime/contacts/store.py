@@ -60,6 +60,8 @@ class Outcome(Enum):
     """There is none to replace or remove."""
     TOO_LARGE = "too large"
     """The store cannot hold so large a contact."""
+    INVALID = "invalid"
+    """The store does not take this contact, whoever sends it: a value is none that it knows."""
 
 
 @dataclass(frozen=True, slots=True)

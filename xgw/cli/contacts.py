@@ -12,10 +12,11 @@ import click
 
 from xgw.cli.group import lazy_group
 from xgw.cli.options import Invocation
-from xgw.errors import UsageFault, XgwError
+from xgw.errors import Conflict, UsageFault, XgwError
 
 if TYPE_CHECKING:
     from gateway_runtime.contacts.store import ContactStore
+    from xgw.importer.journal import Journal
 
 _TABLE = {
     "Commands": {
@@ -102,6 +103,23 @@ def arm_faults(place: Place) -> None:
     if spec and place.careful:
         raise UsageFault("XGW_FAULT is not for a real Firestore", cause=f"--store {place.url}", fix="unset it")
     faults.arm(spec)
+
+
+@asynccontextmanager
+async def store_of_run(place: Place, journal: Journal) -> AsyncIterator[ContactStore]:
+    """The store of a run, open. Conflict when another file has taken the place of the one it began with: what the journal
+    calls settled is not there. A Firestore cannot be told from one that was made anew under its name."""
+    from gateway_runtime.contacts.sqlite import SqliteContacts
+
+    run = journal.run
+    async with store_at(place) as store:
+        if isinstance(store, SqliteContacts) and not journal.goes_into(await store.identity()):
+            raise Conflict(
+                f"import {run.id} began with another store than the one that is there now: {place.url}",
+                cause="the file was reset, moved away or replaced since",
+                fix="put that file back; to import anew: --restart",
+            )
+        yield store
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ def fault_told(
     from gateway_runtime.contacts.store import StoreFault
     from xgw.importer.books import BooksDiffer
     from xgw.importer.run import Interrupted, TooManyRejects, fault_of
+    from xgw.importer.source import FileChanged
     from xgw.importer.writing import DuplicateFound
 
     again = to_go_on(planned)
@@ -46,6 +47,12 @@ def fault_told(
             cause=fault.cause,
             fix=f"xgw contacts undo {journal.run.family}, or --restart with another --on-duplicate",
         )
+    if isinstance(fault, FileChanged):
+        return FileChanged(
+            f"{fault.message}; {_rows_settled(journal)}, and may be of both its forms",
+            cause=fault.cause,
+            fix=f"xgw contacts undo {journal.run.family} takes back what was written; then import a copy of the file",
+        )
     if isinstance(fault, BooksDiffer) or fault.fix:
         return fault
     return type(fault)(fault.message, cause=fault.cause, fix=again)
@@ -61,6 +68,10 @@ def _reasons(rejects: Iterable[Refused]) -> str:
     return ", ".join(f"{code} {count:,} (first on line {first:,})" for code, (count, first) in often)
 
 
+def _rows_settled(journal: Journal) -> str:
+    return counted(journal.counts().read, "row is", "rows are") + " settled"
+
+
 def _left(planned: Planned, journal: Journal, last: Any) -> str:
     """How much of the file has no fate yet: counted, or for a large rest in bytes."""
     from xgw.importer.feed import unread
@@ -68,6 +79,6 @@ def _left(planned: Planned, journal: Journal, last: Any) -> str:
     settled = journal.counts().read
     rest = planned.source.size - (last.byte if last else 0)
     if journal.run.shards > 1 or rest > 1 << 28:
-        return f"{counted(settled, 'row is', 'rows are')} settled, about {rest:,} bytes are left"
+        return f"{_rows_settled(journal)}, about {rest:,} bytes are left"
     left = (last.row if last else 0) + unread(planned.source, planned.sheet, size=2000, after=last) - settled
-    return f"{counted(settled, 'row is', 'rows are')} settled, {counted(left, 'is', 'are')} left"
+    return f"{_rows_settled(journal)}, {counted(left, 'is', 'are')} left"

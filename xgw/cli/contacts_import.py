@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xgw.cli.contacts import Place, arm_faults, place_of, store_at, store_option, tenant_of, tenant_option
+from xgw.cli.contacts import Place, arm_faults, place_of, store_at, store_of_run, store_option, tenant_of, tenant_option
 from xgw.cli.contacts_again import for_rejects, to_go_on
 from xgw.cli.contacts_ended import fault_told
 from xgw.cli.contacts_plan import Asked, Planned, check_rejects, check_wishes, plan, save_mapping
@@ -100,6 +100,7 @@ def import_(invocation: Invocation, **options: Any) -> int:
 
     Exit 7 when rows were rejected: they are in a file that imports again when it is mended.
     """
+    from xgw.importer.rejects_file import require_place
     from xgw.importer.runs import folder
     from xgw.importer.source import open_source
 
@@ -110,6 +111,8 @@ def import_(invocation: Invocation, **options: Any) -> int:
     check_rejects(asked, invocation.settings.home)
     with open_source(asked.file, spool=folder(invocation.settings.home)) as source:
         planned = plan(asked, tenant, place, source)
+        if asked.rejects or not asked.dry_run:
+            require_place(planned.rejects(planned.wished))
         if asked.save_mapping:
             save_mapping(asked.save_mapping, planned.made)
             talk(invocation, f"the mapping is saved in {safe(str(asked.save_mapping))}")
@@ -124,6 +127,7 @@ def import_(invocation: Invocation, **options: Any) -> int:
 def _imported(invocation: Invocation, planned: Planned) -> int:
     from xgw import lock
     from xgw.cli.contacts_screens import import_report, introduction, next_steps
+    from xgw.importer import entries
 
     home = invocation.settings.home
     if planned.place.careful:  # before there is a journal: a no leaves nothing behind
@@ -133,6 +137,7 @@ def _imported(invocation: Invocation, planned: Planned) -> int:
     stopping = stoppable(invocation, "finishing the batches on their way", to_go_on(planned))
     with stopping as stop, closing(journal):
         run = journal.run
+        entries.require_no_end(run, journal.state.state)  # one that a job's execution has under this name
         told = f"import {run.id}" if planned.place.careful else introduction(planned, run.id, invocation.err.width)
         talk(invocation, told)
         before = journal.state.state != "open"
@@ -143,6 +148,7 @@ def _imported(invocation: Invocation, planned: Planned) -> int:
             with lock.held(home, f"contacts import {run.id}", f"contacts import {run.id}") as stale:
                 if stale:
                     talk(invocation, safe(f"took over import {run.id} from {stale.who} (pid {stale.pid} is gone)"))
+                entries.require_no_end(run, journal.state.state)  # an undo may have been faster
                 _carry_out(invocation, planned, journal, resumed, stop)
         stop.over("all rows are in; what became of them follows")
         rejects, rejected = _write_rejects(invocation, planned, journal)
@@ -181,8 +187,13 @@ def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Jour
         return found, True
     if found:
         found.close()
+    for state in entries.OVER if resume else ():
+        if over := runs.same_again(home, wished, state=state):
+            over.close()
+            entries.require_no_end(over.run, state)
     if resume and (done := runs.same_again(home, wished, state="done")):
         if done.run.options == wished.options:
+            _require_its_store(planned, done)
             talk(invocation, f"import {done.run.id} of this file is finished; there is nothing to go on with")
             return done, True
         done.close()
@@ -195,12 +206,35 @@ def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Jour
     return runs.begin(home, wished, os.environ), resume
 
 
+def _require_its_store(planned: Planned, done: Journal) -> None:
+    """A finished import that says so has its rows in the store that is there. Conflict."""
+    import asyncio
+
+    from gateway_runtime.contacts.store import StoreFault
+    from xgw.importer.run import fault_of
+
+    async def look() -> None:
+        async with store_of_run(planned.place, done):
+            pass
+
+    if planned.place.firestore:
+        return
+    with ExitStack() as if_it_fails:
+        if_it_fails.callback(done.close)
+        try:
+            asyncio.run(look())
+        except StoreFault as fault:
+            raise fault_of(fault, f"import {done.run.id} is finished", to_go_on(planned)) from None
+        if_it_fails.pop_all()
+
+
 def _carry_out(invocation: Invocation, planned: Planned, journal: Journal, resumed: bool, stop: Stop) -> None:
     import asyncio
 
     from gateway_runtime.contacts.store import StoreFault
     from xgw.importer.importing import feed_of
     from xgw.importer.run import StoreStopped, TooManyRejects
+    from xgw.importer.source import FileChanged
 
     feed = feed_of(journal, planned.source, planned.sheet, planned.validator(journal.run))
     try:
@@ -211,7 +245,7 @@ def _carry_out(invocation: Invocation, planned: Planned, journal: Journal, resum
         unsettled = told.unsettled if isinstance(told, TooManyRejects) else ()
         rejects, number = _write_rejects(invocation, planned, journal, unsettled)
         ended = fault_told(told, planned, journal, feed.last, rejects if number else None)
-        journal.end("open", str(ended))
+        journal.end("mixed" if isinstance(told, FileChanged) else "open", str(ended))
         raise ended from None
 
 
@@ -239,7 +273,7 @@ async def _bring_in(
     from xgw.importer.importing import carry_out
 
     size = max(1, planned.source.size)
-    async with store_at(planned.place) as store:
+    async with store_of_run(planned.place, journal) as store:
         with rows_counter(invocation, "importing") as counter:
 
             def tell(progress: Progress) -> None:

@@ -83,12 +83,14 @@ class Planned:
 
     def rejects(self, run: Run) -> Path:
         """Where rejected rows go."""
+        from xgw.importer.rejects_file import shortened
+
         if self.asked.rejects:
             return self.asked.rejects
         part = f".{run.shard + 1}of{run.shards}" if run.shards > 1 else ""
-        if self.source.path == Path("-"):
+        if self.source.nameless:
             return Path(f"import-{run.family}{part}.rejects.csv")
-        return self.source.path.with_name(f"{self.source.path.stem}{part}.rejects.csv")
+        return self.source.path.with_name(shortened(self.source.path.stem, f"{part}.rejects.csv"))
 
 
 def plan(asked: Asked, tenant: str, place: Place, source: Source) -> Planned:
@@ -133,7 +135,7 @@ def _wished(
     from xgw.ledger import who
     from xgw.plan.model import now
 
-    name = "-" if source.path == Path("-") else str(source.path.absolute())
+    name = "-" if source.nameless else str(source.path.absolute())
     made = time.time_ns() // 1000
     return Run(
         "", "", shard, shards, now(), made, who()[:200], name, source.size, source.sha256, tenant, place.url, size, options, {}
@@ -205,6 +207,7 @@ def _ramp(told: str, place: Place) -> float:
 
 def check_wishes(asked: Asked) -> None:
     """That one wish does not rule out the other."""
+    _require_another(asked, "--save-mapping", asked.save_mapping)
     if asked.resume and asked.restart:
         raise UsageFault(
             "--resume goes on with an import, and --restart leaves it",
@@ -218,22 +221,20 @@ def check_rejects(asked: Asked, home: Path) -> None:
     from xgw.importer.rejects_file import replaceable
 
     path = asked.rejects
-    if path and asked.file != "-" and path.resolve() == Path(asked.file).resolve():
-        raise UsageFault(
-            f"--rejects {path} is the file that is to be imported", cause="it would be written over", fix="name another"
-        )
+    _require_another(asked, "--rejects", path)
     if path and not replaceable(home, path):
         raise UsageFault(
             f"--rejects {path}: there is such a file already",
             cause="no import wrote it from here, or it was changed since: it may be somebody's work",
             fix="name another file, or move that one away",
         )
-    folder = path.parent if path else Path() if asked.file == "-" else Path(asked.file).parent
-    if not os.access(folder, os.W_OK):
+
+
+def _require_another(asked: Asked, flag: str, path: Path | None) -> None:
+    """The file to be imported is not written over, by whatever name it goes."""
+    if path and os.path.exists(path) and os.path.exists(asked.file) and path.samefile(asked.file):
         raise UsageFault(
-            f"rejected rows cannot be written to {folder}",
-            cause="no such folder, or no permission",
-            fix="--rejects FILE",
+            f"{flag} {path} is the file that is to be imported", cause="it would be written over", fix="name another"
         )
 
 
@@ -246,12 +247,19 @@ def _text_of(path: Path) -> str:
 
 
 def save_mapping(path: Path, made: FieldMap) -> None:
-    """The mapping in force, as a file to be edited and used again."""
+    """The mapping in force, as a file to be edited and used again. It appears, or takes the place of an older one, when it is
+    whole."""
     from xgw.importer.mapping_file import save
 
+    plain = os.path.isfile(path) or not os.path.exists(path)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new") if plain else path  # a pipe is written to
     try:
-        path.write_text(save(made), encoding="utf-8")
+        fresh.write_text(save(made), encoding="utf-8")
+        if plain:
+            os.replace(fresh, path)
     except OSError as error:
+        if plain and os.path.exists(fresh):
+            fresh.unlink()
         raise UsageFault(
             f"{path} cannot be written", cause=error.strerror or str(error), fix="name another file"
         ) from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xgw.cli.contacts import Place, arm_faults, place_of, store_at
+from xgw.cli.contacts import Place, arm_faults, place_of, store_of_run
 from xgw.cli.options import Invocation, confirm, leaf, rows_counter, show, talk
 from xgw.cli.stopping import Stop, stoppable
 from xgw.errors import ExitCode
@@ -78,7 +78,7 @@ def _one(invocation: Invocation, name: str, journals: Sequence[Journal]) -> int:
 )
 @click.argument("run")
 def undo(invocation: Invocation, run: str) -> int:
-    """Take an import back. Contacts that somebody changed since are left alone and listed. Can be repeated."""
+    """Take an import back. Contacts that somebody changed since are left alone and listed; repeated, it looks at those again."""
     from xgw import lock
     from xgw.importer import runs
 
@@ -92,7 +92,7 @@ def undo(invocation: Invocation, run: str) -> int:
         displaced = {loser for one in journals for loser in one.displaced()}
         stop = stack.enter_context(stoppable(invocation, "finishing this batch", _again(journals[0])))
         for one in journals:
-            if one.state.state == "undone":
+            if one.state.state == "undone" and not one.undo_numbers():
                 continue
             name = f"contacts import {one.run.id}"
             with lock.held(home, name, f"undo of {name}") as stale:
@@ -129,7 +129,7 @@ async def _put_back(invocation: Invocation, journal: Journal, place: Place, disp
     from xgw.ledger import who
 
     with closing(Recorder(journal)) as record, rows_counter(invocation, "undoing") as counter:
-        async with store_at(place) as store:
+        async with store_of_run(place, journal) as store:
             await take_back(
                 journal,
                 store,

@@ -204,6 +204,10 @@ def runs_report(groups: Sequence[tuple[Sequence[Any], Counts]]) -> Report:
 def _state(states: Sequence[str], shards: int) -> Cell:
     if "open" in states or len(states) < shards:
         return Cell("unfinished" if shards == 1 else f"{states.count('done')} of {shards} parts", "warn")
+    if "mixed" in states:
+        return Cell("mixed", "warn")
+    if "undoing" in states:
+        return Cell("half undone", "warn")
     if "undone" in states:
         return Cell("undone", "skip")
     return Cell("begun anew", "skip") if "left" in states else Cell("done", "ok")

@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gateway_runtime.contacts.model import ATTRIBUTES
+
 FIELDS: Sequence[str] = (
     *("type", "name", "email", "relationshipType", "status", "source", "interactionCount", "emailCount"),
     *("slackMessageCount", "createdAt", "updatedAt", "createdBy"),
@@ -88,6 +90,9 @@ _STAGES = {
 
 OWN = "xgw"
 """The name of our own export: its column id says which contact a row was."""
+OWN_COLUMNS = tuple(name for name in ATTRIBUTES if name != "customFields")
+OWN_HEAD = ",".join(OWN_COLUMNS)
+"""What its header begins with; the custom fields follow."""
 
 EXPORTS: Sequence[Export] = (
     Export(

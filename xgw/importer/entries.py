@@ -58,7 +58,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class State:
-    """How far a run is: "open", "done" or "undone"; why it stopped when it did."""
+    """How far a run is: "open", "done", "undoing" (begun, not ended) or "undone"; "left" for another one; "mixed" when its file
+    changed under its hands. `note` says why it stopped when it did."""
 
     state: str
     ended: str
@@ -135,6 +136,29 @@ def resumable(run: Run, wished: Run) -> None:
             + ("; another version of xgw may read this header in another way" if "mapping" in differing else ""),
             fix="give the same options again, or start anew with --restart",
         )
+
+
+_OVER = {
+    "mixed": (
+        "may hold rows of two files and cannot go on",
+        "the file was written to while it was read",
+        "xgw contacts undo {} takes back what was written; then import a copy of the file",
+    ),
+    "undoing": (
+        "is half undone and cannot go on",
+        "an undo of it was begun, and broke off or is still at work",
+        "xgw contacts undo {} finishes that; then import the file again",
+    ),
+}
+"""States of a run that can neither go on nor count as done: why, the cause, what to do."""
+OVER = tuple(_OVER)
+
+
+def require_no_end(run: Run, state: str) -> None:
+    """Conflict for a run in one of the states OVER."""
+    if state in _OVER:
+        why, cause, fix = _OVER[state]
+        raise Conflict(f"import {run.id} of this file {why}", cause=cause, fix=fix.format(run.family))
 
 
 def _decisive(run: Run) -> dict[str, Any]:

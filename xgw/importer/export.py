@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
-from gateway_runtime.contacts.model import ATTRIBUTES, Contact, shown
+from gateway_runtime.contacts.model import Contact, shown
 from gateway_runtime.contacts.store import ContactStore
-from xgw.importer.columns import CUSTOM
+from xgw.importer.columns import CUSTOM, OWN_COLUMNS
 from xgw.importer.neutral import neutral
 
 PAGE = 500
-COLUMNS = tuple(name for name in ATTRIBUTES if name != "customFields")
+_TO_QUOTE = re.compile('[",;\t\r\n]')
+"""In quotes goes also what holds another delimiter: whoever opens the file with that one gets text and not the next cell."""
 
 
 async def pages(store: ContactStore, tenant: str, *, status: str = "", type: str = "") -> AsyncIterator[list[Contact]]:
@@ -40,7 +40,7 @@ async def custom_names(store: ContactStore, tenant: str, *, status: str = "", ty
 
 def csv_head(custom: list[str]) -> str:
     """The header line."""
-    return _line([*COLUMNS, *(CUSTOM + name for name in custom)])
+    return _line([*OWN_COLUMNS, *(CUSTOM + name for name in custom)])
 
 
 def csv_row(contact: Contact, custom: list[str]) -> str:
@@ -48,7 +48,7 @@ def csv_row(contact: Contact, custom: list[str]) -> str:
     the header was written is left out."""
     found = shown(contact)
     fields = contact.custom_fields
-    return _line([*(_cell(found[name]) for name in COLUMNS), *(_cell(fields.get(name)) for name in custom)])
+    return _line([*(_cell(found[name]) for name in OWN_COLUMNS), *(_cell(fields.get(name)) for name in custom)])
 
 
 def json_row(contact: Contact) -> str:
@@ -65,6 +65,8 @@ def _cell(value: Any) -> str:
 
 
 def _line(cells: list[str]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\r\n", quoting=csv.QUOTE_MINIMAL).writerow(cells)
-    return out.getvalue()
+    return ",".join([_quoted(cell) if _TO_QUOTE.search(cell) else cell for cell in cells]) + "\r\n"
+
+
+def _quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"'

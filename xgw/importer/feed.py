@@ -84,7 +84,7 @@ class Feed:
         settled: Collection[int] = (),
         start: Position | None = None,
     ) -> None:
-        self._check, self._settled = check, settled
+        self.source, self._check, self._settled = source, check, settled
         self._batches = (
             shard(source, sheet, part[0], part[1], size=size)
             if part

@@ -42,7 +42,8 @@ async def carry_out(
     tell: Callable[[Progress], None],
 ) -> Counts:
     """Brings in what the journal has not settled, checks the books and closes them. Whatever is raised (StoreStopped,
-    TooManyRejects, Interrupted, DuplicateFound, BooksDiffer) leaves a journal to go on with."""
+    TooManyRejects, Interrupted, DuplicateFound, BooksDiffer) leaves a journal to go on with; FileChanged one that can only be
+    undone."""
     run = journal.run
     record = Recorder(journal)
     with closing(record):
@@ -61,6 +62,7 @@ async def carry_out(
             tell=tell,
         )
         counts = await record(lambda journal: books.check(journal, end=feed.last))
+        await record(lambda _: feed.source.require_unchanged())
         told = {**asdict(counts), "seconds": round(time.monotonic() - begun, 3)}
         await record(lambda journal: journal.end("done", books=told))
         reach("import-ended")

@@ -65,6 +65,14 @@ class Journal:
         """As it stands in the file now."""
         return State(*self._db.execute("SELECT state, ended, note FROM run").fetchone())
 
+    def goes_into(self, store: str) -> bool:
+        """Whether this is the store that the run writes into; the first that is named is. Durable."""
+        with self._transaction():
+            self._db.execute("CREATE TABLE IF NOT EXISTS store (id TEXT NOT NULL) STRICT")
+            if not (found := self._db.execute("SELECT id FROM store").fetchone()):
+                self._db.execute("INSERT INTO store VALUES (?)", (store,))
+        return found in (None, (store,))
+
     def counts(self) -> Counts:
         """The sum over the settled batches."""
         sums = ", ".join(f"coalesce(sum({f.name}), 0)" for f in fields(Counts)[1:])
@@ -194,30 +202,40 @@ class Journal:
     # --- undo
 
     def undo_numbers(self) -> list[int]:
-        """The batches that are not undone yet, the last one first."""
-        return [n for (n,) in self._db.execute("SELECT n FROM batch WHERE NOT undone ORDER BY n DESC")]
+        """The batches that are not undone yet, or of which rows were left alone; the last one first."""
+        left = "EXISTS (SELECT 1 FROM left_alone WHERE row >= batch.first AND row < batch.first + batch.rows)"
+        query = f"SELECT n FROM batch WHERE NOT undone OR {left} ORDER BY n DESC"  # noqa: S608  our own words
+        return [n for (n,) in self._db.execute(query)]
 
     def to_undo(self, n: int) -> Sent:
-        """One batch as undo needs it."""
-        query = "SELECT first, sent, settled, others FROM batch WHERE n = ?"
-        first, sent, settled, others = self._db.execute(query, (n,)).fetchone()
+        """One batch as undo needs it: of one that was undone before, the rows that were left alone."""
+        query = "SELECT first, rows, sent, settled, others, undone FROM batch WHERE n = ?"
+        first, rows, sent, settled, others, undone = self._db.execute(query, (n,)).fetchone()
         kept_off = set(json.loads(others or "[]"))
         made = {first + row: id for row, id in _pairs(sent) if row not in kept_off}
         pictures = self.pictures(n)
-        return Sent(n, bool(settled), {row: id for row, id in made.items() if row not in pictures}, pictures)
+        made = {row: id for row, id in made.items() if row not in pictures}
+        if undone:
+            query = "SELECT row FROM left_alone WHERE row >= ? AND row < ?"
+            left = {row for (row,) in self._db.execute(query, (first, first + rows))}
+            made, pictures = ({row: what for row, what in one.items() if row in left} for one in (made, pictures))  # type: ignore[assignment]
+        return Sent(n, bool(settled), made, pictures)
 
     def undoing(self, who: str) -> None:
-        """An undo begins, or goes on."""
+        """An undo begins, or goes on. From now on nobody resumes this run: its batches do not say any more what is there."""
         with self._transaction():
+            self._db.execute("UPDATE run SET state = 'undoing'")
             open_one = self._db.execute("SELECT n FROM undo WHERE ended = ''").fetchone()
             if open_one is None:
                 self._db.execute("INSERT INTO undo (at, who, ended) VALUES (?, ?, '')", (now(), who))
 
     def undone(self, n: int, removed: int, restored: int, left: Sequence[tuple[int, str, str]]) -> None:
-        """What a batch did is put back, but for these (row, id, why)."""
+        """What a batch did is put back, but for these (row, id, why). Adds to what an earlier undo put back."""
         with self._transaction():
-            query = "UPDATE batch SET undone = 1, removed = ?, restored = ? WHERE n = ?"
+            query = "UPDATE batch SET undone = 1, removed = removed + ?, restored = restored + ? WHERE n = ?"
             self._db.execute(query, (removed, restored, n))
+            first, rows = self._db.execute("SELECT first, rows FROM batch WHERE n = ?", (n,)).fetchone()
+            self._db.execute("DELETE FROM left_alone WHERE row >= ? AND row < ?", (first, first + rows))
             self._db.executemany("INSERT OR REPLACE INTO left_alone VALUES (?, ?, ?)", left)
 
     def undo_ended(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from gateway_runtime.contacts.checks import CUSTOM_KEYS
 from gateway_runtime.contacts.model import ATTRIBUTES, Contact
 from xgw.importer.columns import CUSTOM
 
@@ -62,6 +63,11 @@ def merged(stored: Contact, row: Contact, given: Collection[str], policy: Policy
     if not values:
         return stored
     return replace(stored, **{"updated_at": max(row.updated_at, stored.updated_at), **values, "mark": row.mark})
+
+
+def too_many(stored: Contact, changed: Contact) -> bool:
+    """Whether the change gives the contact more custom fields than one may have; one that has more already may keep them."""
+    return len(changed.custom_fields) > max(CUSTOM_KEYS, len(stored.custom_fields))
 
 
 _FIXED = frozenset(("id", "createdAt", "createdBy", "updatedAt"))

@@ -43,8 +43,10 @@ REASONS: Mapping[str, Reason] = {
     "NOT_WHOLE": Reason("not a whole number", "write digits only"),
     "OUT_OF_RANGE": Reason("the number is too small or too large", "correct it"),
     "NOT_A_TIME": Reason("not a date or time as in 2026-01-31T08:15:00Z", "set date_format in the mapping file"),
+    "TOO_MANY": Reason("the contact would have more than 100 custom fields", "leave some of them out"),
     # --- the store would not have it
     "TOO_LARGE": Reason("the contact is larger than the store can hold", "shorten its longest fields"),
+    "NOT_STORABLE": Reason("a value is none that the store knows", "look for what is unusual in this row"),
     "CONTENDED": Reason("somebody else kept changing this contact", "import the row again"),
 }
 """Code -> what it says, and what to do."""

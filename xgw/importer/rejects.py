@@ -20,7 +20,7 @@ from gateway_runtime.contacts.model import Contact
 from xgw.importer.again import FITTED, MARK, escaped, fitted, unmended
 from xgw.importer.reading import Batch
 from xgw.importer.reasons import REASONS
-from xgw.importer.sheet import OURS, Sheet
+from xgw.importer.sheet import OURS, SEP_LINE, Sheet, ours
 from xgw.importer.validation import Refusal
 
 
@@ -69,10 +69,13 @@ def _reject(batch: Batch, index: int, why: Refusal) -> Reject:
 
 
 def rejects_head(sheet: Sheet) -> bytes:
-    """What a rejects file begins with: the byte order mark where there was one, and the header with our columns."""
+    """What a rejects file begins with: the byte order mark where there was one, the `sep=` line that named the delimiter, and
+    the header with our columns, in single quotes where these are how the file quotes: the header says so by them alone."""
     dialect = sheet.dialect
-    added = "".join(dialect.delimiter + name for name in OURS) + (dialect.newline or "\n")
-    return dialect.encoding.bom + sheet.header + dialect.encoding.encode(added)
+    end = dialect.newline or "\n"
+    told = f"sep={dialect.delimiter}{end}" if dialect.how["delimiter"] == SEP_LINE else ""
+    added = dialect.delimiter + ours(dialect.delimiter, dialect.quote) + end
+    return dialect.encoding.bom + dialect.encoding.encode(told) + sheet.header + dialect.encoding.encode(added)
 
 
 def rejects_row(sheet: Sheet, reject: Reject) -> bytes:

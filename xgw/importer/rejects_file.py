@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from itertools import chain, count
 from pathlib import Path
 
-from xgw.errors import XgwError
+from xgw.errors import UsageFault, XgwError
 from xgw.faults import reach
 from xgw.importer.entries import Refused
 from xgw.importer.feed import reject_of
@@ -20,10 +20,34 @@ from xgw.importer.rejects import rejects_head, rejects_row
 from xgw.importer.runs import folder
 from xgw.importer.sheet import Sheet
 
+_LONGEST = 230
+"""Bytes of a name: file systems take 255, and others are made of it (-2, .PID.new)."""
+
+
+def shortened(stem: str, rest: str) -> str:
+    """stem + rest as the name of a file; a stem that is too long for it, cut, with a sum that tells it from its like."""
+    whole = os.fsencode(stem)
+    room = _LONGEST - len(rest)
+    if len(whole) <= room:
+        return stem + rest
+    sum_ = hashlib.sha256(whole).hexdigest()[:8]
+    return f"{whole[: room - 9].decode(errors='ignore')}-{sum_}{rest}"
+
+
+def require_place(path: Path) -> None:
+    """UsageFault when no rejects could be written there: to be known before the first row is."""
+    try:
+        os.close(os.open(_fresh(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        _fresh(path).unlink()
+    except OSError as error:
+        raise UsageFault(
+            f"rejected rows cannot be written to {path}", cause=error.strerror or str(error), fix="--rejects FILE"
+        ) from error
+
 
 def replaceable(home: Path, path: Path) -> bool:
     """Whether nothing would be lost with that file: it is not there, or is as an import wrote it."""
-    if not path.exists():
+    if not os.path.exists(path):  # also for a name that is too long to be
         return True
     if not path.is_file():
         return False
@@ -48,7 +72,7 @@ def write_rejects(home: Path, rejects: Iterable[Refused], sheet: Sheet, wished: 
     first = next(each, None)
     if first is None:
         return wished, 0
-    fresh = wished.with_name(f".{wished.name}.{os.getpid()}.new")
+    fresh = _fresh(wished)
     digest, number = hashlib.sha256(), 0
     try:
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
@@ -69,6 +93,11 @@ def write_rejects(home: Path, rejects: Iterable[Refused], sheet: Sheet, wished: 
         ) from error
     reach("rejects-written")
     return path, number - 1
+
+
+def _fresh(path: Path) -> Path:
+    """Where a file is written until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.new")
 
 
 def _list(home: Path) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from xgw.errors import NotFound, XgwError
 from xgw.importer import journal as journals
-from xgw.importer.entries import Run, State
+from xgw.importer.entries import OVER, Run, State
 from xgw.importer.journal import Journal
 
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
@@ -70,18 +70,19 @@ def of_name(home: Path, name: str) -> list[Journal]:
 
 
 def same_again(home: Path, wished: Run, *, state: str) -> Journal | None:
-    """The newest run in that state ("open", "done") of this file (by its bytes or its name) into this store."""
-    for run, stands, path in glances(home):
-        place = (run.tenant, run.store, run.shard, run.shards) == (
-            wished.tenant,
-            wished.store,
-            wished.shard,
-            wished.shards,
-        )
-        same = run.sha256 == wished.sha256 or (run.file == wished.file and state == "open")
-        if place and same and stands.state == state:
-            return journals.opened(path)
-    return None
+    """The newest run in that state ("open", "done", …) of this file into this store: of these very bytes, else (unless it is
+    done) of a file of this name. Standard input has no name."""
+
+    def place(run: Run) -> tuple[object, ...]:
+        return run.tenant, run.store, run.shard, run.shards
+
+    alike = [
+        (run, path) for run, stands, path in glances(home) if stands.state == state and place(run) == place(wished)
+    ]
+    same = [path for run, path in alike if run.sha256 == wished.sha256]
+    named = [path for run, path in alike if run.file == wished.file != "-" and state != "done"]
+    found = [*same, *named]
+    return journals.opened(found[0]) if found else None
 
 
 def begin(home: Path, wished: Run, environ: Mapping[str, str]) -> Journal:
@@ -106,7 +107,7 @@ def _joined(home: Path, wished: Run) -> str:
         alike = replace(run, id="", family="", shard=0, at="", made=0, who="") == replace(
             wished, id="", family="", shard=0, at="", made=0, who=""
         )
-        if alike and stands.state != "undone":
+        if alike and stands.state not in ("undone", *OVER):
             families.setdefault(run.family, set()).add(run.shard)
     lacking = [family for family, shards in families.items() if wished.shard not in shards]
     return lacking[-1] if lacking else ""

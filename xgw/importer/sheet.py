@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from gateway_runtime.contacts.checks import InvalidContact, custom_key
 from xgw.errors import UsageFault
-from xgw.importer.columns import EXPORT_NAMES, KNOWN, plain_name
+from xgw.importer.columns import CUSTOM, EXPORT_NAMES, EXPORTS, KNOWN, OWN, OWN_HEAD, plain_name
 from xgw.importer.encodings import Encoding, marked, stated
 from xgw.importer.reasons import LIMIT, shown
 from xgw.importer.source import Source
@@ -17,6 +18,9 @@ DELIMITERS: Mapping[str, str] = {",": "comma", ";": "semicolon", "\t": "tab", "|
 NEWLINES: Mapping[str, str] = {"\r\n": "CRLF", "\n": "LF", "\r": "CR", "\r\r\n": "CR CR LF", "": "no"}
 OURS = ("xgw_line", "xgw_byte", "xgw_code", "xgw_reason", "xgw_raw")
 """Columns that a rejects file adds; they are left out again when it is imported."""
+SEP_LINE = "sep= line"
+"""How a delimiter was found that Excel's first line names."""
+_OWN_SIGNS = next(frozenset(export.signs) for export in EXPORTS if export.name == OWN)
 _OUR_NAMES = frozenset(map(plain_name, OURS))
 
 
@@ -87,19 +91,26 @@ def open_sheet(source: Source, *, encoding: str = "", delimiter: str = "", known
     at, line, told = _skipped(text)
     record, newline = _record(text, at, whole=source.size <= len(source.head))
     quote = _quote(record)
-    found, how = (delimiter, "--delimiter") if delimiter else (told, "sep= line") if told else ("", "")
+    found, how = (delimiter, "--delimiter") if delimiter else (told, SEP_LINE) if told else ("", "")
+    if not found and (record + ",").startswith(OWN_HEAD + ","):
+        found, how = ",", "our own header"
     if not found:
         found, how = _delimiter(record, quote, frozenset(map(plain_name, known)))
-    cells = _cells(record, found, quote)
+    cells = _names(_cells(record, found, quote))
     ways = {"encoding": code.how, "delimiter": how, "quote": "header", "newline": "header line"}
     dialect = Dialect(code, found, quote, newline, line, ways)
-    ours = len(OURS) if tuple(cells[-len(OURS) :]) == OURS else 0
-    columns = tuple(cells[: len(cells) - ours])
+    added = len(OURS) if tuple(cells[-len(OURS) :]) == OURS else 0
+    columns = tuple(cells[: len(cells) - added])
     _check(columns, found, source.name)
     end = at + len(record) + len(newline)
     start = Position(min(len(code.bom) + code.size(text[:end]), source.size), 0, line + record.count(dialect.break_))
-    header = code.encode(record.removesuffix(found + found.join(OURS)))
+    header = code.encode(record.removesuffix(found + ours(found, quote)))
     return Sheet(dialect, columns, len(cells), start, header)
+
+
+def ours(delimiter: str, quote: str) -> str:
+    """Our columns as a header line ends with them."""
+    return delimiter.join(f"'{name}'" if quote == "'" else name for name in OURS)
 
 
 def _encoding(source: Source) -> Encoding:
@@ -175,7 +186,15 @@ def _cells(record: str, delimiter: str, quote: str) -> list[str]:
         rows = list(csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True))
     except csv.Error as error:
         raise UsageFault("the header line cannot be read", cause=str(error), fix="correct its quotes") from error
-    return [" ".join(cell.split()) for row in rows for cell in row]
+    return [cell for row in rows for cell in row]
+
+
+def _names(cells: Sequence[str]) -> list[str]:
+    """What the columns are called: blanks in a name are not meant, but for the keys in an export of ours."""
+    squeezed = [" ".join(cell.split()) for cell in cells]
+    if not _OWN_SIGNS.issubset(squeezed):
+        return squeezed
+    return [cell if cell.startswith(CUSTOM) else name for cell, name in zip(cells, squeezed, strict=True)]
 
 
 def _delimiter(record: str, quote: str, known: frozenset[str]) -> tuple[str, str]:
@@ -207,16 +226,24 @@ def _delimiter(record: str, quote: str, known: frozenset[str]) -> tuple[str, str
 _DATA = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|[-+]?\d+([.,]\d+)?|\d{4}-\d\d-\d\d.*")
 
 
+def _is_key(cell: str) -> bool:
+    """Whether this names a custom field that a contact may have; an export of ours holds them as they are."""
+    try:
+        return cell.startswith(CUSTOM) and bool(custom_key(cell.removeprefix(CUSTOM)))
+    except InvalidContact:
+        return False
+
+
 def _check(columns: Sequence[str], delimiter: str, name: str) -> None:
     """A header is there, and every column has a name of its own."""
-    data = [cell for cell in columns if _DATA.fullmatch(cell)]
+    data = [cell for cell in columns if _DATA.fullmatch(cell) and not cell.startswith(CUSTOM)]
     if data:
         raise UsageFault(
             f"{name} has no header line",
             cause=f"its first line holds data: {shown(data[0])}",
             fix="add a line of column names",
         )
-    odd = [cell for cell in columns if not cell.isprintable()]
+    odd = [cell for cell in columns if not cell.isprintable() and not _is_key(cell)]
     if odd:
         raise UsageFault(
             f"a column name cannot be read: {shown(odd[0])}",

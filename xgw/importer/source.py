@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -13,19 +14,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from xgw.errors import UsageFault
+from xgw.errors import Conflict, UsageFault
 from xgw.importer.kinds import foreign
 
-HEAD = 1 << 16
+HEAD = 1 << 20
+"""Bytes that the header must end in: an export of ours may have thousands of custom fields."""
 _CHUNK = 1 << 20
+
+
+Stamp = tuple[int, int, int]
+"""Size and times of a file: while they stay, so did its bytes."""
+
+
+class FileChanged(Conflict):
+    """The file was written to while it was read: rows of both its forms may have been taken."""
 
 
 @dataclass(frozen=True)
 class Source:
     """A readable file of `size` bytes, all of which were read once: their SHA-256, and where UTF-8 ends to be UTF-8.
 
-    What is appended later is not read; a file that became shorter is a fault. `not_utf8` is the offset of the first byte
-    that is no UTF-8, or None.
+    What is appended later is not read; a file that became shorter or otherwise changed is a fault. `not_utf8` is the offset of
+    the first byte that is no UTF-8, or None; `stamp` is from before the first byte was read.
     """
 
     name: str
@@ -35,7 +45,22 @@ class Source:
     not_utf8: int | None
     head: bytes
     descriptor: int
+    stamp: Stamp
     spooled: bool = False
+
+    @property
+    def nameless(self) -> bool:
+        """Standard input, a pipe, what a shell made of <(…): its name means nothing in the next command, and no file is put
+        beside it."""
+        return self.spooled or bool(re.match(r"-\Z|/dev/(fd/|std)|/proc/", str(self.path)))
+
+    def require_unchanged(self) -> None:
+        """FileChanged when its bytes are not those that were read first. They are read again when its times are others: it may
+        only have been moved, or grown."""
+        if self.spooled or _stamp(self.descriptor) == self.stamp:
+            return
+        if _survey(self.name, self.descriptor, self.size)[0] != self.sha256:
+            raise _changed(self.name, "changed")
 
     def pread(self, offset: int, length: int) -> bytes:
         """Exactly these bytes, fewer only at the end of the file."""
@@ -44,7 +69,7 @@ class Source:
         while len(found) < wanted:
             more = os.pread(self.descriptor, wanted - len(found), offset + len(found))
             if not more:
-                raise _changed(self.name)
+                raise _changed(self.name, "became shorter")
             found += more
         return found
 
@@ -89,8 +114,13 @@ def _safe(name: str) -> str:
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name)
 
 
-def _changed(name: str) -> UsageFault:
-    return UsageFault(f"{name} became shorter while it was read", cause="somebody else writes it", fix="import a copy")
+def _stamp(descriptor: int) -> Stamp:
+    found = os.fstat(descriptor)
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _changed(name: str, what: str) -> FileChanged:
+    return FileChanged(f"{name} {what} while it was read", cause="somebody else writes it", fix="import a copy")
 
 
 def _spooled(stream: BinaryIO, folder: Path) -> int:
@@ -115,7 +145,8 @@ def _spooled(stream: BinaryIO, folder: Path) -> int:
 def _surveyed(name: str, path: Path, descriptor: int, *, spooled: bool) -> Source:
     """The one pass over everything; a file of the wrong kind is told before it."""
     try:
-        size = os.fstat(descriptor).st_size
+        stamp = _stamp(descriptor)
+        size = stamp[0]
         head = os.pread(descriptor, HEAD, 0)
         if not head.removeprefix(codecs.BOM_UTF8).strip(b"\r\n\t \x00"):
             raise UsageFault(f"{name} is empty", cause=f"{size} bytes", fix="export it again, with a header line")
@@ -128,7 +159,7 @@ def _surveyed(name: str, path: Path, descriptor: int, *, spooled: bool) -> Sourc
     except BaseException:
         os.close(descriptor)
         raise
-    return Source(name, path, size, sha256, not_utf8, head, descriptor, spooled)
+    return Source(name, path, size, sha256, not_utf8, head, descriptor, stamp, spooled)
 
 
 def _survey(name: str, descriptor: int, size: int) -> tuple[str, int | None]:
@@ -138,7 +169,7 @@ def _survey(name: str, descriptor: int, size: int) -> tuple[str, int | None]:
     while at < size:
         data = os.pread(descriptor, min(_CHUNK, size - at), at)
         if not data:
-            raise _changed(name)
+            raise _changed(name, "became shorter")
         digest.update(data)
         if not_utf8 is None:
             carried = len(decoder.getstate()[0])

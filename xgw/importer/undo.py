@@ -40,8 +40,8 @@ async def take_back(
     tell: Callable[[int, int, int], None] = lambda done, all, rows: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Undoes everything in the journal that is not undone yet, but for rows whose place another shard took (`displaced`).
-    StoreFault, Interrupted: run it again."""
+    """Undoes everything in the journal that is not undone yet, but for rows whose place another shard took (`displaced`); what
+    was left alone is looked at again: an undo of what came after may have put it back. StoreFault, Interrupted: run it again."""
     await record(lambda journal: journal.undoing(who))
     reach("undo-recorded")
     batches = await record(lambda journal: journal.undo_numbers())

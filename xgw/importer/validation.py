@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway_runtime.contacts.checks import CHECKS, CUSTOM_KEYS, MOST, InvalidContact, custom_key, custom_value
-from gateway_runtime.contacts.model import ATTRIBUTES, DEFAULTS, Contact, contact_id
+from gateway_runtime.contacts.model import ATTRIBUTES, DEFAULTS, Contact, contact_id, id_for
 from xgw.errors import UsageFault
 from xgw.importer.columns import CUSTOM, OWN
 from xgw.importer.mapping import ANY, WORDS, FieldMap
@@ -20,6 +20,11 @@ from xgw.importer.reasons import shown
 _SLOTS = {name: place for place, name in enumerate(name for name in ATTRIBUTES if name not in ("id", "customFields"))}
 _EMAIL = _SLOTS["email"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = (
+    (end - _EPOCH) // timedelta(microseconds=1)
+    for end in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+)
+"""What can be shown again, and kept: the years 1 to 9999 in UTC."""
 
 Check = Callable[[str], Any]
 
@@ -38,6 +43,9 @@ class Refusal:
 
 class _Unknown(InvalidContact):
     """A word that a field does not know."""
+
+
+_TOO_MANY = InvalidContact("customFields", "TOO_MANY", f"may hold {CUSTOM_KEYS} keys")
 
 
 class Validator:
@@ -64,6 +72,7 @@ class Validator:
         ]
         self.custom = _customs(made, columns, places)
         self.key = _key_place(key, made, places)
+        self.of_key = id_for if self.key is None else contact_id
         self.id = places.get("id") if made.made_for == OWN and self.key is None else None
         defaults = {**DEFAULTS, "name": "", "source": "import", "createdAt": now, "updatedAt": now, "createdBy": by}
         self.defaults = [defaults[name] for name in _SLOTS]
@@ -88,15 +97,17 @@ class Validator:
             custom = {}
             for name, places in self.custom:
                 cell = row[places[0]] if len(places) == 1 else " ".join([c for p in places if (c := row[p].strip())])
-                if cell and not cell.isspace():
+                if cell and (self.neutralised or not cell.isspace()):  # in our own export a few blanks are a value
                     custom[name] = custom_value(cell)
+            if len(custom) > CUSTOM_KEYS:
+                raise _TOO_MANY
         except InvalidContact as error:
             return self._refused(row, self._mismatches(row) or [(name, error)])
-        key = values[_EMAIL].casefold() if self.key is None else row[self.key].strip()
+        key = values[_EMAIL] if self.key is None else row[self.key].strip()
         if not key and not self.own_id(row):
             return self._keyless(row)
         values += (custom, f"{self.run}:{number}")
-        return Contact(contact_id(self.tenant, key) if key else self.own_id(row), *values)
+        return Contact(self.of_key(self.tenant, key) if key else self.own_id(row), *values)
 
     def own_id(self, row: list[str]) -> str:
         """The id that a row of an export of ours holds; nothing where rows are told apart by something else."""
@@ -107,8 +118,12 @@ class Validator:
         found = {
             name for name, sources in self.sources.items() if any(row[self.columns.index(s)].strip() for s in sources)
         }
-        found |= {CUSTOM + name for name, places in self.custom if any(row[place].strip() for place in places)}
-        return frozenset(found)
+        return frozenset(found | {CUSTOM + name for name, places in self.custom if self._said(row, places)})
+
+    def _said(self, row: list[str], places: Sequence[int]) -> str:
+        """What the row says of a custom field; nothing when it says nothing."""
+        cell = row[places[0]] if len(places) == 1 else _together(row, places)
+        return cell if self.neutralised or not cell.isspace() else ""
 
     def _mismatches(self, row: list[str]) -> list[tuple[str, InvalidContact]]:
         """Everything that is wrong with a row, in the order in which a row is looked at. Only refused rows are asked."""
@@ -130,10 +145,10 @@ class Validator:
             names += [text] if slot == _NAME else []
         if names == [""] or not names:
             tried("", lambda _: CHECKS["name"](""), "-")
-        for name, places in self.custom:
-            cell = row[places[0]] if len(places) == 1 else _together(row, places)
-            tried(name, custom_value, "" if cell.isspace() else cell)
-        return found
+        said = [(name, text) for name, places in self.custom if (text := self._said(row, places))]
+        for name, text in said:
+            tried(name, custom_value, text)
+        return [*found, ("", _TOO_MANY)] if len(said) > CUSTOM_KEYS else found
 
     def _refused(self, row: list[str], wrong: Sequence[tuple[str, InvalidContact]]) -> Refusal:
         if self._empty(row):
@@ -198,12 +213,6 @@ def _customs(made: FieldMap, columns: Sequence[str], places: Mapping[str, int]) 
                 cause=str(error),
                 fix=f"--map 'customFields.NAME={shown(name)}'",
             ) from error
-    if len(found) > CUSTOM_KEYS:
-        raise UsageFault(
-            f"{len(found)} custom fields",
-            cause=f"a contact may have {CUSTOM_KEYS}",
-            fix="--unmapped drop, and --map those you need",
-        )
     return [(name, [places[source] for source in sources]) for name, sources in found.items()]
 
 
@@ -273,15 +282,24 @@ def _moment(name: str, date_formats: Sequence[str]) -> Check:
         if not text:
             return ""
         try:
-            return int(rfc3339(text))
+            return _in_range(int(rfc3339(text)))
+        except OverflowError:
+            raise InvalidContact(name, "NOT_A_TIME", "must lie in the years 1 to 9999 in UTC") from None
         except InvalidContact:
             if not date_formats:
                 raise
         for date_format in date_formats:
             with suppress(ValueError, OverflowError, re.error):  # strptime makes a pattern of the form
                 at = datetime.strptime(text, date_format)  # noqa: DTZ007 - it may have a zone
-                return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+                return _in_range(((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1))
         forms = " or ".join(map(shown, date_formats))
         raise InvalidContact(name, "NOT_A_TIME", f"must be a time as {forms} writes it")
 
     return check
+
+
+def _in_range(moment: int) -> int:
+    """A zone can take a time that can be written out of them."""
+    if not _FIRST <= moment <= _LAST:
+        raise OverflowError
+    return moment

@@ -12,19 +12,22 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
-from gateway_runtime.contacts.model import Contact
+from gateway_runtime.contacts.model import Contact, id_for
 from gateway_runtime.contacts.store import Outcome, Write, Written
 from xgw.errors import XgwError
 from xgw.faults import reach
 from xgw.importer.entries import Counts, Fate, Refused, Slice
 from xgw.importer.journal import Journal
-from xgw.importer.policy import Policy, merged, says_the_same
+from xgw.importer.policy import Policy, merged, says_the_same, too_many
 from xgw.importer.ramp import Ramp
+from xgw.importer.reasons import REASONS
 
 T = TypeVar("T")
 ROUNDS = 6
 """How often a contact that somebody else changes meanwhile is read again before the row is given up."""
-CONTENDED, TOO_LARGE = "CONTENDED", "TOO_LARGE"
+CONTENDED, TOO_LARGE, NOT_STORABLE, TOO_MANY = "CONTENDED", "TOO_LARGE", "NOT_STORABLE", "TOO_MANY"
+_NOT_TAKEN = {Outcome.TOO_LARGE: TOO_LARGE, Outcome.INVALID: NOT_STORABLE}
+"""Outcomes of a row that the store will never have."""
 
 
 class Rows(Protocol):
@@ -72,7 +75,7 @@ class _Open:
 
     batch: Prepared
     created: list[int] = field(default_factory=list)
-    updated: int = 0
+    updated: list[int] = field(default_factory=list)
     unchanged: int = 0
     duplicate: int = 0
     refused: list[Refused] = field(default_factory=list)
@@ -81,7 +84,7 @@ class _Open:
 
     def fate(self) -> Fate:
         refused = [*self.batch.refused, *self.refused]
-        made = len(self.created), self.updated, self.unchanged, self.duplicate, len(refused)
+        made = len(self.created), len(self.updated), self.unchanged, self.duplicate, len(refused)
         return Fate(Counts(self.batch.part.rows, *made), self.created, refused, self.claims)
 
 
@@ -115,7 +118,7 @@ class Writer:
             doubtful = await self._look(work, doubtful)
         for row, _ in doubtful:
             work.refused.append(batch.refuse(row, CONTENDED, "somebody else kept changing this contact"))
-        if spare := [row for row, _ in doubtful if row in work.pictures]:
+        if spare := work.pictures.keys() - set(work.updated):  # others were faster, or the change was not to be
             await self.record(lambda journal: journal.forget(spare))
         fate = work.fate()
         await self.record(lambda journal: journal.settle(part.n, fate))
@@ -137,12 +140,15 @@ class Writer:
             had, here = stored.get(batch.ids.get(row, "")), stored.get(contact.id)
             if had is None or (family_of(had.mark) == self.family and had.mark != contact.mark):
                 return contact
-            address = contact.email.casefold()
-            if had.email.casefold() != address and here is not None and here.email.casefold() == address:
+            if not self._one_address(had, contact) and here is not None and self._one_address(here, contact):
                 return contact
             return replace(contact, id=had.id)
 
         return [(row, recognised(row, contact)) for row, contact in batch.rows]
+
+    def _one_address(self, one: Contact, other: Contact) -> bool:
+        addresses = one.email, other.email
+        return one.email == other.email or (all(addresses) and len({id_for(self.tenant, a) for a in addresses}) == 1)
 
     def _firsts(self, work: _Open, all_: Sequence[tuple[int, Contact]]) -> list[tuple[int, Contact]]:
         """The rows without those whose contact an earlier row of this batch is."""
@@ -162,8 +168,8 @@ class Writer:
         for (row, contact), written in zip(rows, await self._send([Write("create", c) for _, c in rows]), strict=True):
             if written.outcome is Outcome.DONE:
                 work.created.append(row)
-            elif written.outcome is Outcome.TOO_LARGE:
-                work.refused.append(work.batch.refuse(row, TOO_LARGE, "the contact is larger than the store can hold"))
+            elif code := _NOT_TAKEN.get(written.outcome):
+                work.refused.append(work.batch.refuse(row, code, REASONS[code].text))
             else:
                 there.append((row, contact))
         return there
@@ -213,7 +219,7 @@ class Writer:
         """Gives the row its fate, or returns what the contact has to become."""
         if there.mark == contact.mark:  # this row wrote it, and its answer was lost
             if row in work.pictures:
-                work.updated += 1
+                work.updated.append(row)
             else:
                 work.created.append(row)
             return None
@@ -223,6 +229,9 @@ class Writer:
         given = work.batch.given(row)
         if self.policy.writes:
             changed = merged(there, contact, given, self.policy)
+            if too_many(there, changed):
+                work.refused.append(work.batch.refuse(row, TOO_MANY, REASONS[TOO_MANY].text))
+                return None
             if changed is not there:
                 return changed
         if self.policy.writes or says_the_same(there, contact, given):
@@ -241,18 +250,15 @@ class Writer:
         work.pictures.update(pictures)
         reach("pictures-kept")
         writes = [Write("replace", changed, there.version) for _, _, there, changed in rows]
-        late, useless = [], []
+        late = []
         for (row, contact, _, _), written in zip(rows, await self._send(writes), strict=True):
             if written.outcome is Outcome.DONE:
-                work.updated += 1
-            elif written.outcome is Outcome.TOO_LARGE:
-                work.refused.append(work.batch.refuse(row, TOO_LARGE, "the contact is larger than the store can hold"))
-                useless.append(row)
+                work.updated.append(row)
+            elif code := _NOT_TAKEN.get(written.outcome):
+                work.refused.append(work.batch.refuse(row, code, REASONS[code].text))
             else:
                 late.append((row, contact))
         reach("updates-sent")
-        if useless:
-            await self.record(lambda journal: journal.forget(useless))
         return late
 
     async def _send(self, writes: Sequence[Write]) -> list[Written]:

@@ -28,7 +28,7 @@ _Code = grpc.StatusCode
 @dataclass(slots=True)
 class Row:
     """One row on its way. `look`: it was refused, and what stands there decides; `tried`: an attempt ended without an answer
-    about it, so that it may have been written."""
+    about it, so that it may have been written; `alone`: it was in a request of which one row is invalid, nobody knows which."""
 
     kind: Literal["create", "replace", "remove"]
     id: str
@@ -37,6 +37,7 @@ class Row:
     version: str = ""
     look: bool = False
     tried: bool = False
+    alone: bool = False
     written: Written | None = None
 
 
@@ -89,7 +90,7 @@ def requests(database: str, rows: Sequence[Row]) -> Iterator[tuple[Any, list[Row
             row.look = not holds
             row.written = Written(Outcome.TOO_LARGE) if holds else None
             continue
-        if inside and (len(inside) == MOST_ROWS or size + bytes_ > MOST_BYTES):
+        if inside and (len(inside) == MOST_ROWS or size + bytes_ > MOST_BYTES or row.alone or inside[-1].alone):
             following = _REQUEST(database=database)
             following.writes.add().CopyFrom(write)
             del request.writes[-1]

@@ -34,6 +34,7 @@ from gateway_runtime.contacts.store import (
     Outcome,
     Page,
     Receipt,
+    StoreFault,
     TooLarge,
     Write,
     Written,
@@ -174,6 +175,8 @@ class FirestoreContacts:
         (written,) = await self._rows([Row("replace", contact.id, self._name(tenant, contact.id), contact, version)])
         if written.outcome is Outcome.TOO_LARGE:
             raise TooLarge
+        if written.outcome is Outcome.INVALID:
+            raise StoreFault("denied", "BatchWrite: INVALID_ARGUMENT")
         if written.outcome is not Outcome.DONE:
             raise Changed
         return copy(contact, version=written.version)
@@ -230,9 +233,12 @@ class FirestoreContacts:
         try:
             said = await client.batch_write(wrapped, retry=None, timeout=seconds, metadata=self._said)
         except FAULTS as error:
+            code = code_of(error)
+            if code is grpc.StatusCode.INVALID_ARGUMENT:
+                return _isolated(rows)
             for row in rows:
                 row.tried = True
-            return [code_of(error)]
+            return [code]
         answer, faults = firestore.BatchWriteResponse.pb(said), []
         for row, status, result in zip(rows, answer.status, answer.write_results, strict=True):
             code = code_named(status.code)
@@ -241,6 +247,8 @@ class FirestoreContacts:
                 row.written = Written(Outcome.DONE, version)
             elif code in LOOK:
                 row.look = True
+            elif code is grpc.StatusCode.INVALID_ARGUMENT:
+                row.written = Written(Outcome.INVALID)
             else:
                 row.tried = True
                 faults.append(code)
@@ -282,6 +290,17 @@ class FirestoreContacts:
 
     def _receipt_name(self, tenant: str, key: str) -> str:
         return f"{self._root(tenant)}/{documents.RECEIPTS}/{documents.segment(key)}"
+
+
+def _isolated(rows: Sequence[Row]) -> list[grpc.StatusCode]:
+    """After INVALID_ARGUMENT for a request, of which nothing was written: a row by itself is the one, of several each is sent
+    by itself. (A database that takes nothing at all is told when it is opened.)"""
+    if len(rows) == 1:
+        rows[0].written = Written(Outcome.INVALID)
+        return []
+    for row in rows:
+        row.alone = True
+    return [grpc.StatusCode.ABORTED]
 
 
 def _stored(found: Any) -> Stored | None:

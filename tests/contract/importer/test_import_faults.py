@@ -105,6 +105,33 @@ def test_a_permission_that_is_denied_stops_it_at_once(behind: Desk, proxy: Fires
     whole(behind, behind.brought(name, *CUSTOM, "--resume", code=7))
 
 
+def test_a_row_that_the_store_does_not_know_what_to_do_with_is_rejected_and_all_others_are_in(
+    behind: Desk, proxy: FirestoreFaultProxy
+) -> None:
+    name = behind.file(TEXT)
+    proxy.plan = [Fault("rows", on="BatchWrite", times=1, status=Status.INVALID_ARGUMENT, every=7)]
+    found = behind.data("import", name, *CUSTOM, code=7)
+    rejected = {one["code"]: one["rows"] for one in found["reasons"]}["NOT_STORABLE"]
+    assert 10 <= rejected <= 15, "of the first batch every seventh"
+    assert "NOT_STORABLE" in (behind.root / "leads.rejects.csv").read_text()
+    proxy.plan = []
+    assert 0 < behind.brought(name, *CUSTOM, code=7)["created"] <= rejected, "a later row may have had one's address"
+    assert {c.email.casefold() for c in behind.stored().values()} == expected(TEXT).keys()
+
+
+def test_a_batch_that_is_invalid_as_a_whole_is_sent_row_by_row(behind: Desk, proxy: FirestoreFaultProxy) -> None:
+    name = behind.file(TEXT)
+    proxy.plan = [
+        Fault("refuse", on="BatchWrite", times=1, status=Status.INVALID_ARGUMENT),
+        Fault("refuse", on="BatchWrite", times=1, skip=50, status=Status.INVALID_ARGUMENT),
+    ]
+    found = behind.data("import", name, *CUSTOM, code=7)
+    assert {one["code"]: one["rows"] for one in found["reasons"]}["NOT_STORABLE"] == 1
+    proxy.plan = []
+    assert behind.brought(name, *CUSTOM, code=7)["created"] in (0, 1)
+    assert {c.email.casefold() for c in behind.stored().values()} == expected(TEXT).keys()
+
+
 def test_a_full_disk_stops_it_and_room_lets_it_go_on(tmp_path: Path) -> None:
     desk = Desk(tmp_path, f"sqlite://{tmp_path}/contacts.db")
     desk.brought(desk.file("name,email\nA,a@x.com\n"))
@@ -212,7 +239,7 @@ def test_standard_input_is_imported_and_resumed_like_a_file(tmp_path: Path) -> N
     killed = desk.run("import", "-", *CUSTOM, "-q", fault="batch-sent#4:crash", stdin=TEXT)
     assert killed.code == -signal.SIGKILL
     other = desk.run("import", "-", *CUSTOM, "-q", "--resume", stdin=TEXT + "X,x@x.com,,\n")
-    other.assert_told(ExitCode.CONFLICT, "the file changed")
+    other.assert_told(ExitCode.USAGE, "there is nothing to resume")
     done = desk.run("import", "-", *CUSTOM, "--resume", stdin=TEXT)
     assert done.code == 7, done
     assert {c.email.casefold(): (c.name, c.custom_fields["company"]) for c in desk.stored().values()} == expected(TEXT)

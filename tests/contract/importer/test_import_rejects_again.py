@@ -81,3 +81,36 @@ def test_a_row_whose_cells_moved_is_no_data(desk: Desk, row: str) -> None:
     assert codes(desk, desk.file(head + row)) == {"MOVED_CELLS": 1}
     assert codes(desk, "leads.rejects.csv") == {"MOVED_CELLS": 1}
     assert desk.stored() == {}
+
+
+SINGLE = "'name','email','note'\n'Doe, John','bad','it''s'\n'Alice',alice@,\n'Bob','b@x.com','6\" x 4\"'\n"
+FORMS = {
+    "single quotes": SINGLE,
+    "single quotes, CRLF": SINGLE.replace("\n", "\r\n"),
+    "sep= colon": 'sep=:\nname:email:note\nDoe, John:bad:it\'s\nAlice:alice@:\nBob:b@x.com:6" x 4"\n',
+    "sep= semicolon": 'sep=;\r\nname;email;note\r\nDoe, John;bad;it\'s\r\nAlice;alice@;\r\nBob;b@x.com;6" x 4"\r\n',
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_rejects_of_a_file_in_an_unusual_form_are_imported_again_as_they_are_and_mended(
+    desk: Desk, form: str, encoding: str
+) -> None:
+    desk.file(FORMS[form].encode(encoding))
+    once = desk.data("import", "leads.csv", "--unmapped", "custom", code=7)
+    assert (once["books"]["created"], once["books"]["rejected"]) == (1, 2)
+    told = {one["code"]: one["rows"] for one in once["reasons"]}
+    again = desk.data("import", "leads.rejects.csv", "--unmapped", "custom", code=7)
+    assert {one["code"]: one["rows"] for one in again["reasons"]} == told
+    first, second = ((desk.root / f"leads.{'rejects.' * n}csv").read_bytes().decode(encoding) for n in (1, 2))
+    assert first.partition("Doe")[0] == second.partition("Doe")[0], "the sep= line and the header stay"
+    mended = first.replace("bad", "john@x.com").replace("alice@", "alice@x.com")
+    desk.file(mended.encode(encoding), "leads.rejects.csv")
+    assert desk.brought("leads.rejects.csv", "--unmapped", "custom")["created"] == 2
+    ours = {email: (one.name, one.custom_fields.get("note")) for email, one in desk.by_email().items()}
+    assert ours == {
+        "john@x.com": ("Doe, John", "it's"),
+        "alice@x.com": ("Alice", None),
+        "b@x.com": ("Bob", '6" x 4"'),
+    }

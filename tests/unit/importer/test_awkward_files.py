@@ -14,7 +14,7 @@ from xgw.errors import ExitCode, UsageFault, XgwError
 from xgw.importer.reading import Batch, batches
 from xgw.importer.reasons import REASONS
 from xgw.importer.sheet import open_sheet
-from xgw.importer.source import open_source
+from xgw.importer.source import FileChanged, open_source
 
 
 @pytest.mark.parametrize("case", READABLE, ids=lambda case: case.name)
@@ -118,8 +118,23 @@ def test_a_file_that_becomes_shorter_while_it_is_read_is_a_fault(tmp_path: Path)
         found = batches(source, open_sheet(source))
         next(found)
         os.truncate(path, 300_000)
-        with pytest.raises(UsageFault, match="became shorter"):
+        with pytest.raises(FileChanged, match="became shorter"):
             list(found)
+
+
+def test_a_file_that_only_grew_or_moved_is_unchanged_and_one_that_was_written_over_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "leads.csv"
+    path.write_bytes(H + AB)
+    with open_source(str(path), spool=tmp_path) as source:
+        source.require_unchanged()
+        with path.open("ab") as file:
+            file.write(AB)
+        path.rename(moved := tmp_path / "moved.csv")
+        source.require_unchanged()
+        with moved.open("r+b") as file:
+            file.write(b"x")
+        with pytest.raises(FileChanged, match="changed while it was read"):
+            source.require_unchanged()
 
 
 def test_a_row_without_end_stops_the_reading_and_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

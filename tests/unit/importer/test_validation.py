@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway_runtime.contacts.checks import rfc3339
 from gateway_runtime.contacts.model import Contact, contact_id
 from xgw.errors import UsageFault
 from xgw.importer.mapping import FieldMap, choose
@@ -122,6 +123,27 @@ def test_a_date_format_is_read_as_utc_and_rfc3339_still_is() -> None:
         check = checking(FieldMap(fields, date_formats=(pattern,)))
         assert contact(check(row(createdAt=cell), 1)).created_at == 1_769_843_700_000_000
     assert refusal(check(row(createdAt="yesterday"), 1)).reason == "createdAt: must be a time as %d.%m.%Y writes it"
+
+
+@pytest.mark.parametrize("pattern", ["", "%Y-%m-%dT%H:%M:%S%z"])
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("0001-01-01T00:00:00+00:00", True),
+        ("0001-01-01T00:00:00+01:00", False),
+        ("9999-12-31T23:59:59+00:00", True),
+        ("9999-12-31T23:59:59-05:00", False),
+    ],
+)
+def test_a_time_that_its_zone_takes_out_of_the_years_that_can_be_shown_is_refused(
+    pattern: str, text: str, kept: bool
+) -> None:
+    fields = {"name": ("name",), "email": ("email",), "createdAt": ("createdAt",)}
+    found = checking(FieldMap(fields, date_formats=(pattern,) if pattern else ()))(row(createdAt=text), 1)
+    if kept:
+        assert rfc3339(contact(found).created_at).startswith(text[:19])
+    else:
+        assert refusal(found).code == "NOT_A_TIME"
 
 
 def test_several_date_formats_are_tried_in_turn() -> None:
