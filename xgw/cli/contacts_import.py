@@ -23,7 +23,7 @@ from xgw.report import safe
 from xgw.words import counted
 
 if TYPE_CHECKING:
-    from xgw.importer.entries import Counts, Refused
+    from xgw.importer.entries import Counts, Refused, Run
     from xgw.importer.journal import Journal
     from xgw.importer.run import Progress
 
@@ -170,14 +170,6 @@ def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Jour
         with closing(found), lock.held(home, f"contacts import {found.run.id}", "--restart of its import"):
             found.end("left", "begun anew")
         found = None
-    if found and not resume and found.run.sha256 == wished.sha256:
-        with closing(found):
-            raise Conflict(
-                f"import {found.run.id} of this file is not finished: "
-                f"{counted(found.counts().read, 'row is', 'rows are')} settled",
-                cause=found.state.note or "it was broken off, or is still at work",
-                fix="add --resume to go on with it, or --restart to begin anew",
-            )
     if found and resume:
         try:
             entries.resumable(found.run, wished)
@@ -186,7 +178,8 @@ def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Jour
             raise
         return found, True
     if found:
-        found.close()
+        with closing(found):
+            _require_finished(found, wished)
     for state in entries.OVER if resume else ():
         if over := runs.same_again(home, wished, state=state):
             over.close()
@@ -204,6 +197,16 @@ def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Jour
             fix=f"begin it: {to_go_on(planned, how='')}",
         )
     return runs.begin(home, wished, os.environ), resume
+
+
+def _require_finished(found: Journal, wished: Run) -> None:
+    if found.run.sha256 == wished.sha256:
+        raise Conflict(
+            f"import {found.run.id} of this file is not finished: "
+            f"{counted(found.counts().read, 'row is', 'rows are')} settled",
+            cause=found.state.note or "it was broken off, or is still at work",
+            fix="add --resume to go on with it, or --restart to begin anew",
+        )
 
 
 def _require_its_store(planned: Planned, done: Journal) -> None:

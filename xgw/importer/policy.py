@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from gateway_runtime.contacts.checks import CUSTOM_KEYS
+from gateway_runtime.contacts.checks import InvalidContact, require_room
 from gateway_runtime.contacts.model import ATTRIBUTES, Contact
 from xgw.importer.columns import CUSTOM
 
@@ -67,7 +67,11 @@ def merged(stored: Contact, row: Contact, given: Collection[str], policy: Policy
 
 def too_many(stored: Contact, changed: Contact) -> bool:
     """Whether the change gives the contact more custom fields than one may have; one that has more already may keep them."""
-    return len(changed.custom_fields) > max(CUSTOM_KEYS, len(stored.custom_fields))
+    try:
+        require_room(len(stored.custom_fields), len(changed.custom_fields))
+    except InvalidContact:
+        return True
+    return False
 
 
 _FIXED = frozenset(("id", "createdAt", "createdBy", "updatedAt"))

@@ -6,10 +6,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from gateway_runtime.contacts.checks import CHECKS, CUSTOM_KEYS, MOST, InvalidContact, custom_key, custom_value
+from gateway_runtime.contacts.checks import (
+    CHECKS,
+    CUSTOM_KEYS,
+    MOST,
+    InvalidContact,
+    custom_key,
+    custom_value,
+    since_epoch,
+)
 from gateway_runtime.contacts.model import ATTRIBUTES, DEFAULTS, Contact, contact_id, id_for
 from xgw.errors import UsageFault
 from xgw.importer.columns import CUSTOM, OWN
@@ -19,12 +27,6 @@ from xgw.importer.reasons import shown
 
 _SLOTS = {name: place for place, name in enumerate(name for name in ATTRIBUTES if name not in ("id", "customFields"))}
 _EMAIL = _SLOTS["email"]
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST, _LAST = (
-    (end - _EPOCH) // timedelta(microseconds=1)
-    for end in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
-)
-"""What can be shown again, and kept: the years 1 to 9999 in UTC."""
 
 Check = Callable[[str], Any]
 
@@ -43,9 +45,6 @@ class Refusal:
 
 class _Unknown(InvalidContact):
     """A word that a field does not know."""
-
-
-_TOO_MANY = InvalidContact("customFields", "TOO_MANY", f"may hold {CUSTOM_KEYS} keys")
 
 
 class Validator:
@@ -100,7 +99,7 @@ class Validator:
                 if cell and (self.neutralised or not cell.isspace()):  # in our own export a few blanks are a value
                     custom[name] = custom_value(cell)
             if len(custom) > CUSTOM_KEYS:
-                raise _TOO_MANY
+                raise _too_many()
         except InvalidContact as error:
             return self._refused(row, self._mismatches(row) or [(name, error)])
         key = values[_EMAIL] if self.key is None else row[self.key].strip()
@@ -148,7 +147,7 @@ class Validator:
         said = [(name, text) for name, places in self.custom if (text := self._said(row, places))]
         for name, text in said:
             tried(name, custom_value, text)
-        return [*found, ("", _TOO_MANY)] if len(said) > CUSTOM_KEYS else found
+        return [*found, ("", _too_many())] if len(said) > CUSTOM_KEYS else found
 
     def _refused(self, row: list[str], wrong: Sequence[tuple[str, InvalidContact]]) -> Refusal:
         if self._empty(row):
@@ -174,6 +173,10 @@ class Validator:
 
     def _empty(self, row: list[str]) -> bool:
         return not any(cell.strip() for cell in row[: len(self.columns)])
+
+
+def _too_many() -> InvalidContact:
+    return InvalidContact("customFields", "TOO_MANY", f"may hold {CUSTOM_KEYS} keys")
 
 
 def _together(row: list[str], places: Sequence[int]) -> str:
@@ -282,24 +285,15 @@ def _moment(name: str, date_formats: Sequence[str]) -> Check:
         if not text:
             return ""
         try:
-            return _in_range(int(rfc3339(text)))
-        except OverflowError:
-            raise InvalidContact(name, "NOT_A_TIME", "must lie in the years 1 to 9999 in UTC") from None
+            return int(rfc3339(text))
         except InvalidContact:
             if not date_formats:
                 raise
         for date_format in date_formats:
             with suppress(ValueError, OverflowError, re.error):  # strptime makes a pattern of the form
                 at = datetime.strptime(text, date_format)  # noqa: DTZ007 - it may have a zone
-                return _in_range(((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1))
+                return since_epoch(at if at.tzinfo else at.replace(tzinfo=UTC))
         forms = " or ".join(map(shown, date_formats))
         raise InvalidContact(name, "NOT_A_TIME", f"must be a time as {forms} writes it")
 
     return check
-
-
-def _in_range(moment: int) -> int:
-    """A zone can take a time that can be written out of them."""
-    if not _FIRST <= moment <= _LAST:
-        raise OverflowError
-    return moment

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_runtime.contacts.checks import rfc3339
-from gateway_runtime.contacts.model import Contact, contact_id
+from gateway_runtime.contacts.model import Contact, contact_id, id_for
 from xgw.errors import UsageFault
 from xgw.importer.mapping import FieldMap, choose
 from xgw.importer.neutral import neutral, plain
@@ -153,6 +153,11 @@ def test_several_date_formats_are_tried_in_turn() -> None:
         assert contact(check(row(createdAt=cell), 1)).created_at == 1_769_843_700_000_000
     reason = "createdAt: must be a time as %d.%m.%Y %H:%M or %Y-%m-%d %H:%M writes it"
     assert refusal(check(row(createdAt="yesterday"), 1)).reason == reason
+
+
+@pytest.mark.parametrize("email", ["Ann@X.org", "info@straße.de", "info@strasse.de", "İ@x.org", "ß@x.org", "SS@x.org"])
+def test_the_id_of_a_row_is_the_one_that_the_api_gives_this_address(email: str) -> None:
+    assert contact(checking()(row(email=email), 1)).id == id_for("t", email)
 
 
 def test_the_first_of_several_addresses_is_the_email() -> None:
