@@ -28,7 +28,7 @@ def _lower(text: str) -> str:
 
 
 def _a_label(domain: str) -> str:
-    import idna  # email-validator brings it; most services never meet such a domain
+    import idna  # most services never meet such a domain
 
     try:
         return idna.encode(domain, uts46=True, transitional=False).decode("ascii").lower()

@@ -77,6 +77,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "redis": ("gateway_runtime.shared", "xgw.cloud.redis"),
     "uvicorn": ("gateway_runtime",),
     "email_validator": ("gateway_runtime.contacts",),
+    "idna": ("gateway_runtime.contacts.addresses",),
     "cryptography": ("gateway_runtime.auth", "xgw.local.issuer"),
     "httptools": ("gateway_runtime", "xgw.local"),
     "isal": ("gateway_runtime.layers.codings",),
