@@ -99,7 +99,7 @@ async def _look(
             tally.left.append((row, there.id, CHANGED))
     again = {}
     for row, write, written in zip(order, writes, await store.write(tenant, writes) if writes else [], strict=True):
-        if written.outcome is Outcome.CHANGED or (written.outcome is Outcome.GONE and write.kind == "replace"):
+        if written.outcome not in ((Outcome.DONE, Outcome.GONE) if write.kind == "remove" else (Outcome.DONE,)):
             again[row] = rows[row]
         elif write.kind == "replace":
             tally.restored += 1
