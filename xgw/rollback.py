@@ -76,8 +76,11 @@ def previous(target: Target, ledger: Ledger, role: str, to: str = "") -> Rollbac
     return Rollback(role, service.name, serving, revisions[wanted], undone, gone=gone)
 
 
-def done_already(target: Target, planned: Rollback) -> bool:
-    """True when the revision gets all of the traffic, and the template has its values."""
+def done_already(target: Target, ledger: Ledger, planned: Rollback) -> bool:
+    """True when the revision gets all of the traffic, the template has its values, and no rollback broke off before it had
+    recorded so."""
+    if unfinished(ledger, target, planned.role):
+        return False
     service = target.service(planned.role)
     return {share.revision for share in service.holding} == {planned.to.name} and service.fields == planned.to.fields
 

@@ -57,7 +57,7 @@ def _service(invocation: Invocation, bench: Opened, role: str, to: str, command:
     planned = verb.previous(bench.target, bench.ledger, role, to)
     for name in planned.gone:
         talk(invocation, f"{name} served before, and cannot serve any more; the next older one is {planned.to.name}")
-    if verb.done_already(bench.target, planned):
+    if verb.done_already(bench.target, bench.ledger, planned):
         talk(invocation, f"{planned.to.name} serves already; nothing to do")
         data = {"from": planned.origin, "to": planned.to.name, "undoes": [], "done": False}
         show(invocation, Report("rollback", data=data))

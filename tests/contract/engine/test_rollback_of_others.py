@@ -59,10 +59,10 @@ def test_the_larger_part_of_the_traffic_is_not_all_of_it(engine: Engine):
     now = serving(engine)
     engine.target.run.update("gateway", traffic=(Share(now, 60), Share(first, 40)))
     planned = rollback.previous(engine.target, engine.ledger(), GATEWAY, now)
-    assert not rollback.done_already(engine.target, planned)
+    assert not rollback.done_already(engine.target, engine.ledger(), planned)
     rollback.carry_out(engine.target, engine.ledger(), planned, command="rollback gateway")
     assert engine.traffic()[GATEWAY] == [(now, 100, "")]
-    assert rollback.done_already(engine.target, planned)
+    assert rollback.done_already(engine.target, engine.ledger(), planned)
 
 
 def test_a_previous_revision_that_is_gone_is_passed_over_and_said(engine: Engine, cloud: LocalCloud):
