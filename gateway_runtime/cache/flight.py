@@ -30,6 +30,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.004, 0.05
 PASSES = 4096
 LEFT = 4096
 """Locks a process remembers to let go of."""
+AGAIN = 0.05
+"""Seconds until it tries again, while Redis counts as there and only this answer was none."""
 
 ALONE, TAKEN, FAILED, PASSED = "alone", "taken", "failed", "passed"
 
@@ -53,8 +55,9 @@ class Flights:
         self._open: dict[bytes, Flight] = {}
         self._passes: OrderedDict[bytes, float] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._left: dict[bytes, tuple[bytes, float]] = {}
-        """Locks that may still be ours in Redis, with their word, until their lease is over."""
+        self._left: dict[tuple[bytes, bytes], float] = {}
+        """Locks that may still be ours in Redis, each with every word it may hold, until their lease is over."""
+        self._retry: asyncio.TimerHandle | None = None
         store.shared.on_return(self._returned)
 
     def open(self, key: bytes) -> Flight | None:
@@ -97,12 +100,14 @@ class Flights:
             try:
                 state, value = await self._store.shared.run(TAKE, names, arguments)
             except (SharedUnavailable, TypeError, ValueError):
-                self._leave(flight.lock, word)  # whether it was taken is not known
+                self._leave(flight.lock, word, time.monotonic() + LEASE)  # whether it was taken is not known
                 return ALONE, b""
             except BaseException:
                 flight.word = word  # it may have been taken: `end` lets go of it
                 raise
-            if not state:
+            if (
+                not state or state[: 1 + WORD] == b"L" + word
+            ):  # an answer before was another command's: it is ours already
                 flight.word = word
                 self._renew_later(flight)
                 return TAKEN, value
@@ -154,23 +159,28 @@ class Flights:
         if not flight.ended.done():
             self._renew_later(flight)
 
-    async def _settle(self, lock: bytes, word: bytes, state: bytes, seconds: float) -> None:
+    async def _settle(self, lock: bytes, word: bytes, state: bytes, seconds: float, until: float = 0.0) -> None:
         try:
             await self._store.shared.run(SETTLE, [lock], [word, state, max(1, int(seconds * 1000))])
         except SharedUnavailable:
-            self._leave(lock, word)
+            self._leave(lock, word, until or time.monotonic() + LEASE)
 
-    def _leave(self, lock: bytes, word: bytes) -> None:
+    def _leave(self, lock: bytes, word: bytes, until: float) -> None:
         if len(self._left) >= LEFT:
             del self._left[next(iter(self._left))]  # its lease ends by itself
-        self._left[lock] = word, time.monotonic() + LEASE
+        self._left[lock, word] = until
+        if self._retry is None and self._store.shared.mode == "ok":  # else it is told when it is back
+            self._retry = asyncio.get_running_loop().call_later(AGAIN, self._returned)
 
     def _returned(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
         now = time.monotonic()
         left, self._left = self._left, {}
-        for lock, (word, until) in left.items():
+        for (lock, word), until in left.items():
             if until > now:
-                self._run(partial(self._settle, lock, word, b"", 0.0))
+                self._run(partial(self._settle, lock, word, b"", 0.0, until))
 
     def _run(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         task = asyncio.get_running_loop().create_task(work())

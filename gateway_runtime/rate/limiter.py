@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -24,6 +25,9 @@ LONGEST_DENIAL = 1.0
 REUNION_SECONDS = 0.5
 """After Redis' return, for how long several instances go on deciding alone, until each has told its debts."""
 AT_ONCE = 200
+_EPOCH = re.compile(rb"[0-9a-f]{1,64}")
+_TOLD = re.compile(rb"(?:-?[0-9]{1,15}:[0-9]{1,15}(?:,|\Z))*")
+"""What the script gives back (rate/script.py): a broken Redis may answer with anything, and decides nothing then."""
 
 
 class Limiter:
@@ -156,6 +160,8 @@ class Limiter:
         try:
             granted, left, more, rest, epoch, told = answer
             granted, left, more, rest = int(granted), int(left), int(more), int(rest)
+            if not (0 <= granted <= self.policy.limit and _EPOCH.fullmatch(epoch) and _TOLD.fullmatch(told)):
+                raise ValueError
         except (TypeError, ValueError):
             raise SharedUnavailable("garbage") from None
         now = self._clock()

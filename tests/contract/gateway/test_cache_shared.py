@@ -89,7 +89,7 @@ def test_a_deadline_of_the_callers_own_fails_nobody_who_waits_with_them(redis: R
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("fault", ["reset", "refused"])
+@pytest.mark.parametrize("fault", ["reset", "refused", "WRONGTYPE"])
 def test_a_lock_that_redis_was_away_for_is_let_go_of_when_it_is_back(
     redis: RedisServer, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
