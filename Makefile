@@ -1,4 +1,5 @@
 # Two commands matter: `make demo` and `make test`. Both build .venv once; the second call is instant.
+# On another Python, beside it: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

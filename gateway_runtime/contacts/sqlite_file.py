@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -100,14 +101,14 @@ def connected(path: str, busy_seconds: float, *, cache_mib: int, pages: int = 0)
     try:
         with faults(path):
             ours = _is_ours(database, path)  # before anything is written into somebody else's file
-            database.execute("PRAGMA journal_mode = WAL")
+            _switch_to_wal(database, busy_seconds)
             database.execute("PRAGMA synchronous = FULL")
             database.execute(f"PRAGMA cache_size = {-1024 * cache_mib}")
             if pages:
                 database.execute(f"PRAGMA max_page_count = {pages}")
             if not ours:
                 with transaction(database):
-                    if not _is_ours(database, path):  # another process may have been here first
+                    if not _form_is_ours(database, path):  # another process may have been here first
                         for statement in SCHEMA.split(";\n"):
                             database.execute(statement)
     except BaseException:
@@ -116,7 +117,31 @@ def connected(path: str, busy_seconds: float, *, cache_mib: int, pages: int = 0)
     return database
 
 
+def _switch_to_wal(database: sqlite3.Connection, seconds: float) -> None:
+    """Switching needs the file for itself, and SQLite does not wait for that, whatever `timeout` says: of two processes that
+    open a new file at once, one would be told that it is busy."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= end:
+                raise
+            time.sleep(0.01)
+
+
 def _is_ours(database: sqlite3.Connection, path: str) -> bool:
+    """`_form_is_ours`, as of one moment: another process may be making the tables."""
+    database.execute("BEGIN")
+    try:
+        return _form_is_ours(database, path)
+    finally:
+        if database.in_transaction:  # a fault may have ended it already
+            database.execute("COMMIT")
+
+
+def _form_is_ours(database: sqlite3.Connection, path: str) -> bool:
     """Whether the tables are there; False when the file is empty. SchemaFault when it holds anything else."""
     application = database.execute("PRAGMA application_id").fetchone()[0]
     version = database.execute("PRAGMA user_version").fetchone()[0]

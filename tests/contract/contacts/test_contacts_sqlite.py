@@ -10,6 +10,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -87,6 +88,19 @@ def test_to_open_the_file_again_takes_no_locks_from_whoever_has_it_open(tmp_path
     assert (tmp_path / "c.db-wal").exists()
     for each in opened:
         each.close()
+
+
+def test_many_who_open_a_new_file_at_once_all_get_it(tmp_path: Path) -> None:
+    start = threading.Barrier(6)
+
+    def opened(number: int) -> None:
+        start.wait(timeout=60)
+        connected(str(tmp_path / f"{number}.db"), 60, cache_mib=1).close()
+
+    with ThreadPoolExecutor(max_workers=start.parties) as threads:
+        for file in range(50):
+            for one in [threads.submit(opened, file) for _ in range(start.parties)]:
+                one.result()
 
 
 def test_a_thousand_contacts_and_their_receipt_are_one_commit(tmp_path: Path) -> None:
