@@ -36,17 +36,24 @@ class StepPlan:
 
 @dataclass(frozen=True)
 class PhasePlan:
-    """The plan of one phase on one target, with the etag of every service it looked at."""
+    """The plan of one phase on one target, with the etag of every service it looked at. `waits_for` are the steps of earlier
+    phases that do not hold: a phase builds on those before it."""
 
     phase: Phase
     target: str
     steps: tuple[StepPlan, ...]
     etags: Mapping[str, str]
+    waits_for: tuple[StepPlan, ...] = ()
 
     @property
     def changes(self) -> bool:
         """True when apply would write something."""
         return any(planned.state in ("change", "resume") for planned in self.steps)
+
+    @property
+    def done(self) -> bool:
+        """True when apply would do nothing at all."""
+        return all(planned.state in ("holds", "skipped") for planned in self.steps)
 
     @property
     def settled(self) -> bool:
@@ -76,6 +83,16 @@ def plan(
     )
     etags = {role: target.service(role).etag for role in dict.fromkeys(c.role for s in phase.steps for c in s.changes)}
     return PhasePlan(phase, target.id, steps, etags)
+
+
+def in_order(plans: Sequence[PhasePlan]) -> list[PhasePlan]:
+    """The plans of the first phases, each with what it waits for."""
+    found: list[PhasePlan] = []
+    waiting: tuple[StepPlan, ...] = ()
+    for planned in plans:
+        found.append(replace(planned, waits_for=waiting))
+        waiting += tuple(step for step in planned.steps if step.state != "holds")
+    return found
 
 
 def known_steps(phase: Phase, wishes: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ Every stage records before it acts where the ledger's MOVES ask for it, and can 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -96,12 +96,15 @@ def _prove_candidate(job: Job) -> None:
 
 
 def _promote(job: Job) -> None:
-    """promoting -> promoted: the traffic moves, in steps with a gate between them when the step is marked high risk."""
+    """promoting -> promoted: the traffic moves, in steps with a gate between them when the step is marked high risk.
+
+    A gate measures the new revision by its tag, while users are on it: what answers at the service's own address is the old
+    one still, most of the time."""
     fresh = [delta for _, delta in job.pairs()]
     for percent in CANARY if job.step.high_risk else (100,):
         _each(job.pairs(), lambda change, delta, share=percent: change.promote(job.target, delta, share))
         job.view.step_note(job.step.id, f"traffic {percent}%")
-        if percent < 100 and (verdict := probe(job, "live", fresh)) is not Verdict.PASSED:
+        if percent < 100 and (verdict := probe(job, "candidate", fresh, share=percent)) is not Verdict.PASSED:
             _reject(job, f"it did not hold at {percent}% of the traffic ({verdict})")
             return
     job.move("promoted", serving=_serving(job))
@@ -176,10 +179,14 @@ def _each(pairs: Sequence[tuple[Change, Delta]], act: Callable[..., None]) -> No
         done.result()
 
 
-def probe(job: Job, where: Literal["candidate", "live"], fresh: Sequence[Delta] = ()) -> Verdict:
-    """Run the step's probes, record each reading, and return the worst verdict: failed, then errored, then inconclusive."""
+def probe(job: Job, where: Literal["candidate", "live"], fresh: Sequence[Delta] = (), share: int = 0) -> Verdict:
+    """Run the step's probes, record each reading, and return the worst verdict: failed, then errored, then inconclusive.
+
+    `share` is the percentage of the traffic that a candidate has by now: its readings are recorded as taken "at N%"."""
     worst = Verdict.PASSED
     for evidence in measure(job.target, job.step, where, fresh):
+        if share:
+            evidence = replace(evidence, where=f"at {share}%")
         place = {"target": job.target.id, "run": job.run, "attempt": job.attempt, "step": job.step.id}
         job.ledger.append("evidence", body=evidence.to_json(), **place)  # type: ignore[arg-type]
         faults.reach("evidence-recorded")
@@ -193,5 +200,5 @@ _SAID = {Verdict.PASSED: True, Verdict.FAILED: False}
 
 
 def _sentence(evidence: Evidence) -> str:
-    where = "no traffic yet" if evidence.where == "candidate" else "live"
+    where = "no traffic yet" if evidence.where == "candidate" else evidence.where
     return f"{evidence.probe}, {where}: {evidence.measured}  (expected {evidence.expected})"

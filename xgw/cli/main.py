@@ -18,6 +18,8 @@ COMMANDS: Table = {
     "Plan": {
         "plan": ("xgw.cli.overview:plan", "What every phase would change on the target. Reads only."),
         "phase1": ("xgw.cli.phase:phase1", "Critical fixes: plan, apply, validate, status, rollback."),
+        "phase2": ("xgw.cli.phase:phase2", "Infrastructure, after phase 1: the same verbs."),
+        "phase3": ("xgw.cli.phase:phase3", "Performance, after phase 2: the same verbs."),
         "status": ("xgw.cli.overview:status", "Services, traffic, pins, locks, and how far each phase has come."),
         "history": ("xgw.cli.history:history", "What was done, by whom, and on what evidence."),
     },

@@ -30,11 +30,12 @@ def plan(invocation: Invocation, detailed_exitcode: bool) -> int:
     """Show what every phase of the plan would change on the target. Reads only."""
     from xgw.cli import phase_screens
     from xgw.plan import phases
+    from xgw.planning import in_order
     from xgw.planning import plan as make_plan
 
     with opened(invocation) as bench:
-        looked = (make_plan(bench.target, bench.ledger, phase) for phase in phases(bench.target.settings))
-        plans = [aimed_plan(planned, invocation.aim) for planned in looked]
+        looked = [make_plan(bench.target, bench.ledger, phase) for phase in phases(bench.target.settings)]
+        plans = [aimed_plan(planned, invocation.aim) for planned in in_order(looked)]
         reports = [phase_screens.plan_report(planned, bench.target, invocation.out) for planned in plans]
     if invocation.output == "table":
         text = "\n\n".join(render(report, "table", invocation.out).rstrip("\n") for report in reports)

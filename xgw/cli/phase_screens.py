@@ -45,10 +45,23 @@ def plan_report(planned: PhasePlan, target: Target, style: Style) -> Report:
         ("step", "", "service", "field", "change", "why"),
         rows,
         head=(_title(planned, target), ""),
-        foot=("", foot),
+        foot=("", foot, *_beside(planned)),
         data=_plan_data(planned),
         flat=phase_flat.plan(planned),
     )
+
+
+def _beside(planned: PhasePlan) -> list[str]:
+    """What else there is to know about a phase: what comes before it, and what of the document is not in it."""
+    waits = f"Waits for {waiting(planned)}: until then, apply wants --out-of-order."
+    left_out = f"Not carried out by this version: {', '.join(planned.phase.left_out)}."
+    return ([waits] if planned.waits_for and not planned.done else []) + ([left_out] if planned.phase.left_out else [])
+
+
+def waiting(planned: PhasePlan) -> str:
+    """The steps of earlier phases that a phase waits for, in words; the first of many."""
+    told = [f"{found.step.id} ({_STANDING.get(found.state, found.state)})" for found in planned.waits_for]
+    return ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
 
 
 def plan_text(planned: PhasePlan, target: Target, style: Style) -> str:
@@ -79,6 +92,8 @@ def _plan_rows(found: StepPlan, arrow: str) -> list[tuple[Any, ...]]:
     return rows
 
 
+_STANDING: Mapping[str, str] = {"change": "not applied", "measure": "unproven"}
+"""What apply would do with a step, said of the step."""
 _UNWRITTEN: Mapping[str, str] = {
     "holds": "the values are there, and proven",
     "measure": "the values are there, not yet proven",
@@ -96,6 +111,8 @@ def _plan_data(planned: PhasePlan) -> dict[str, Any]:
         "phase": planned.phase.number,
         "target": planned.target,
         "changes": planned.changes,
+        "waits_for": [{"step": found.step.id, "state": found.state} for found in planned.waits_for],
+        "left_out": list(planned.phase.left_out),
         "steps": [
             {
                 "step": found.step.id,
@@ -118,6 +135,8 @@ def _plan_data(planned: PhasePlan) -> dict[str, Any]:
 def next_after_plan(planned: PhasePlan, scope: str = "") -> str:
     """What to type next; `scope` are the options that said which steps, and the advice stays within them."""
     name = f"xgw phase{planned.phase.number}"
+    if planned.waits_for and not planned.done:
+        return f"Next: xgw phase{planned.waits_for[0].step.id.partition('.')[0]} apply"
     if not planned.changes and not any(found.state == "measure" for found in planned.steps):
         return f"Next: {name} status"
     first = next(found for found in planned.steps if found.state in ("change", "measure", "resume"))
@@ -186,8 +205,8 @@ def status_report(planned: PhasePlan, evidence: Mapping[str, Record], target: Ta
         when = When(datetime.fromisoformat(str(newest["at"]))) if newest else ""
         state = "validated" if found.state == "holds" else found.state
         run = record.run if record else None
-        words = {"change": "not applied", "measure": "unproven"}.get(state, state)
-        rows.append((found.step.id, Cell(words, _SIGNS[state]), found.step.title, measured, when, run))
+        words = Cell(_STANDING.get(state, state), _SIGNS[state])
+        rows.append((found.step.id, words, found.step.title, measured, when, run))
         data.append(
             {
                 "step": found.step.id,
@@ -199,5 +218,6 @@ def status_report(planned: PhasePlan, evidence: Mapping[str, Record], target: Ta
             }
         )
     columns, head = ("step", "state", "title", "newest evidence", "when", "run"), (_title(planned, target), "")
-    flat = phase_flat.status(data)
-    return Report("phase-status", columns, rows, head=head, data=data, brief=("title",), flat=flat)
+    flat, foot = phase_flat.status(data), _beside(planned)
+    foot = ["", *foot] if foot else []
+    return Report("phase-status", columns, rows, head=head, foot=foot, data=data, brief=("title",), flat=flat)

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 def phases(settings: Settings | None = None) -> tuple[Phase, ...]:
     """Every phase that can be carried out, in order, with what xgw.toml overrides for this deployment."""
     from xgw.plan.phase1 import PHASE1
+    from xgw.plan.phase2 import PHASE2
+    from xgw.plan.phase3 import PHASE3
 
-    return tuple(_overridden(phase, settings) if settings else phase for phase in (PHASE1,))
+    return tuple(_overridden(phase, settings) if settings else phase for phase in (PHASE1, PHASE2, PHASE3))
 
 
 def steps(settings: Settings | None = None) -> dict[str, Step]:

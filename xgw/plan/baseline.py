@@ -2,7 +2,8 @@
 
 The embedded target deploys this first, so that each step is a visible change with a real before and after.
 Sources: plan document, "Critical Findings" (memory), 1.3 (a second Redis client), 1.4 (all contacts in one answer), 1.5 (no
-timeouts, no breaker), 1.6 (sockets without limits), 1.7 (stack traces), 1.8 (localhost origins), 1.9 (debug, plain text).
+timeouts, no breaker), 1.6 (sockets without limits), 1.7 (stack traces), 1.8 (localhost origins), 1.9 (debug, plain text), 2.2
+(nothing is compressed), 3.2 (contacts one by one). That nothing is cached (3.3) needs no value: no route is named to be.
 """
 
 from __future__ import annotations
@@ -45,12 +46,19 @@ BASELINE: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "env.BREAKER": "off",
             "env.WS_MAX_PER_USER": "off",
             "env.WS_MAX_TOTAL": "off",
+            "env.COMPRESSION": "off",
             **_LATE_PATHS,
             **_LOGGING_NOW,
         },
         SLACK: {"memory": "512Mi", "cpu": "1", **_LATE_PATHS, **_LOGGING_NOW},
         GMAIL: {"memory": "512Mi", "cpu": "1", **_LATE_PATHS, **_LOGGING_NOW},
-        CRM: {"memory": "512Mi", "cpu": "1", "env.CONTACTS_PAGE_MAX": "off", **_LOGGING_NOW},
+        CRM: {
+            "memory": "512Mi",
+            "cpu": "1",
+            "env.CONTACTS_PAGE_MAX": "off",
+            "env.CONTACTS_BATCH": "off",
+            **_LOGGING_NOW,
+        },
     }
 )
 """Role -> the fields (xgw.resources) its service has before the plan starts."""

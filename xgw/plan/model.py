@@ -206,11 +206,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase of the plan document, its steps in order."""
+    """One phase of the plan document, its steps in order. `left_out` are those of the document that nothing here carries out."""
 
     number: int
     title: str
     steps: tuple[Step, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def now() -> str:

@@ -17,8 +17,6 @@ from xgw.probes.http import client
 if TYPE_CHECKING:
     import httpx
 
-Tokens = Callable[[Subject, str], str | None]
-"""A token of the given tenant for this subject, None where nobody can make one."""
 TENANTS = ("xgw-probe-a", "xgw-probe-b")
 
 
@@ -44,13 +42,13 @@ MIXED_UP = (
 )
 
 
-def equal_requests_hit_and_others_do_not(role: str, tokens: Tokens) -> Probe:
+def equal_requests_hit_and_others_do_not(role: str) -> Probe:
     """Each request of every pair gets its own answer; the first, asked again, is a hit."""
 
     def measure(subject: Subject) -> Reading:
         expected = f"equal requests hit; {len(MIXED_UP)} pairs that the document's key mixes up stay apart"
-        shown = [tokens(subject, tenant) for tenant in TENANTS]
-        if None in shown:
+        shown = [subject.target.token(tenant=tenant, user="xgw-probe-cache") for tenant in TENANTS]
+        if not all(shown):
             return Reading(expected, "nobody can make tokens of two tenants for this target", Verdict.INCONCLUSIVE)
         path = subject.wanted[role]["env.CACHE_ROUTES"].split()[0]
         run = secrets.token_hex(4)  # a language of its own for each run, so that what an earlier one left plays no part
