@@ -13,6 +13,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -253,12 +254,12 @@ def images() -> str:
     return table(("image", "what it does"), rows)
 
 
-def phase1_steps() -> str:
-    """Phase 1 as the code has it."""
-    from xgw.plan.phase1 import PHASE1
+def steps_of(number: int) -> str:
+    """A phase as the code has it."""
+    from xgw.plan import phases
 
     rows = []
-    for step in PHASE1.steps:
+    for step in phases()[number - 1].steps:
         writes = [f"{change.role}: {', '.join(_short(change.wanted()))}" for change in step.changes]
         probes = dict.fromkeys(re.sub(r" of \w+$", "", probe.name) for probe in step.probes)
         rows.append((step.id, step.title, "; ".join(writes), ", ".join(probes), ", ".join(step.requirements)))
@@ -380,7 +381,9 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "fault-points": fault_points,
     "import-fault-points": import_fault_points,
     "images": images,
-    "phase1-steps": phase1_steps,
+    "phase1-steps": partial(steps_of, 1),
+    "phase2-steps": partial(steps_of, 2),
+    "phase3-steps": partial(steps_of, 3),
     "imports": imports,
     "doors": doors,
 }

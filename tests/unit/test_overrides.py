@@ -18,7 +18,7 @@ def told(tmp_path: Path, text: str) -> None:
 
 BAD = [
     ('[overrides."1.20"]\nmemory = "1Gi"', "xgw.toml:2: there is no step 1.20", "did you mean 1.2?"),
-    ('[overrides."2.2"]\nmemory = "1Gi"', "there is no step 2.2", ""),
+    ('[overrides."2.3"]\nmemory = "1Gi"', "there is no step 2.3", ""),
     ('[overrides."1.1".crm]\nmemory = "1Gi"', "step 1.1 does not touch crm", "its services: gateway"),
     ('[overrides."1.8"]\nmemory = "1Gi"', "memory of gateway belongs to step 1.1", '[overrides."1.1"]'),
     ('[overrides."1.9".slack]\nmemory = "1Gi"', "memory of slack belongs to step 1.2", '[overrides."1.2"]'),

@@ -12,6 +12,7 @@ from xgw.cli.bench import Opened, opened, role_of
 from xgw.cli.options import Invocation, leaf, show, talk
 from xgw.errors import ExitCode
 from xgw.report import Cell, Report, When, render, safe
+from xgw.words import counted
 
 if TYPE_CHECKING:
     from xgw.resources import Service
@@ -69,7 +70,7 @@ def status(invocation: Invocation) -> int:
     for planned in plans:
         hold = sum(found.state == "holds" for found in planned.steps)
         unfinished = [found.step.id for found in planned.steps if found.state == "resume"]
-        line = f"Phase {planned.phase.number}  {planned.phase.title}: {hold} of {len(planned.steps)} steps validated"
+        line = f"Phase {planned.phase.number}  {planned.phase.title}: {hold} of {counted(len(planned.steps), 'step')} validated"
         foot.append(line + (f"; unfinished: {', '.join(unfinished)}" if unfinished else ""))
     if holder:
         stale = " (stale: its process is gone)" if holder.stale else ""

@@ -9,7 +9,7 @@ from tests.helpers.engine import IMAGE, NAMES, Engine, target_on, two_steps
 from tests.helpers.local_cloud import PARENT, LocalCloud
 from xgw.changes.service import ServiceSpec
 from xgw.errors import Conflict, ExitCode, NotFound, Refused, Unreachable, UsageFault
-from xgw.plan.model import GATEWAY, Outcome, Phase, Probe, Reading, Step, Verdict
+from xgw.plan.model import GATEWAY, Outcome, Phase, Probe, Reading, Step, Subject, Verdict
 from xgw.resources import LATEST
 
 LATEST_FORM = [(None, 100, "")]
@@ -184,6 +184,30 @@ def test_a_high_risk_step_gets_its_traffic_by_shares(cloud, tmp_path):
     ]
     assert [10, 90] in shares
     assert [50, 50] in shares
+    assert engine.traffic()["gateway"] == LATEST_FORM
+
+
+def test_a_gate_measures_the_new_revision_while_it_has_its_share(cloud, tmp_path):
+    looked: list[tuple[str, str]] = []
+
+    def measure(subject: Subject) -> Reading:
+        service = subject.target.service(GATEWAY)
+        old = next((share.percent for share in service.holding if share.revision != subject.revisions[GATEWAY]), 0)
+        own = {share.uri: f"tag, {100 - old}% beside it" for share in service.serving if share.tag}
+        looked.append((subject.where, own.get(subject.urls[GATEWAY], "the service")))
+        passed = len(looked) < 3
+        return Reading("", "", Verdict.PASSED if passed else Verdict.FAILED)
+
+    step = Step(
+        "1.1", "Mode", (ServiceSpec(GATEWAY, env={"MODE": "strict"}),), (Probe("p", measure),), (), high_risk=True
+    )
+    engine = Engine(target_on(cloud.target, tmp_path), tmp_path, Phase(1, "Test", (step,)))
+    run = engine.apply()
+    tag = "tag, {}% beside it"
+    assert looked == [("candidate", tag.format(0)), ("candidate", tag.format(10)), ("candidate", tag.format(50))]
+    assert [evidence.where for evidence in run.steps[0].evidence] == ["candidate", "at 10%", "at 50%"]
+    assert (run.exit_code, engine.states()["1.1"]) == (ExitCode.MISSED, "reverted")
+    assert run.steps[0].reason == "it did not hold at 50% of the traffic (failed)"
     assert engine.traffic()["gateway"] == LATEST_FORM
 
 

@@ -18,10 +18,11 @@ import pytest
 from gateway_runtime.contacts.stores import store_of
 from tests.helpers.gateway_process import running
 from tests.helpers.tokens import issuer
-from xgw.plan.later_steps import BATCH_CREATION
 from xgw.plan.model import CRM, GATEWAY, Reading, Subject, Verdict
+from xgw.plan.phase3 import PHASE3
 from xgw.probes.batch import PATH, TIMES, batches_beat_single_creation
 
+BATCH_CREATION = next(step for step in PHASE3.steps if step.id == "3.2")
 TENANTS: list[str] = []
 
 

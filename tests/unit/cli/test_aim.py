@@ -9,11 +9,13 @@ import pytest
 
 from tests.unit.cli.commands import EVERY, EXAMPLES, parse
 from xgw import runner
-from xgw.cli import phase
+from xgw.cli import phase_apply
 from xgw.cli.aim import NOWHERE, aim_of, aimed, aimed_plan
 from xgw.cli.main import main
 from xgw.cli.options import COMMON_NAMES, invocation_of
+from xgw.cli.phase_ended import conclude
 from xgw.cli.phase_screens import next_after_plan
+from xgw.cli.phase_wishes import Asked
 from xgw.errors import ExitCode, XgwError
 from xgw.plan.model import Blocked, Evidence, Outcome, Verdict
 from xgw.plan.phase1 import PHASE1
@@ -108,7 +110,7 @@ def test_the_fix_of_a_run_stays_within_the_steps_that_were_asked_for(verdict: Ve
     outcome = Outcome.REJECTED if code == 3 else Outcome.UNPROVEN
     run = runner.Run(1, "c", (runner.StepResult(PHASE1.steps[5], outcome, "", seen),), ExitCode(code), 0)
     with pytest.raises(XgwError) as fault:
-        phase._conclude(run, 1, " --only 1.6", applied=code == 8)
+        conclude(run, 1, " --only 1.6", applied=code == 8)
     assert "xgw phase1 apply --only 1.6" in fault.value.fix
 
 
@@ -126,5 +128,5 @@ def test_ctrl_c_twice_says_how_to_go_on_with_the_same_steps(
     common = {**dict.fromkeys(COMMON_NAMES), "output": "table", "color": "never", "project": "my-project-1"}
     bench = cast(Any, SimpleNamespace(target=None, ledger=None))
     with pytest.raises(KeyboardInterrupt):
-        phase._run_apply(invocation_of(common), bench, cast(Any, None), "phase1 apply", " --only 1.6", False)
+        phase_apply._run_apply(invocation_of(common), bench, cast(Any, None), Asked(1, only=("1.6",)))
     assert "to go on: xgw phase1 apply --project my-project-1 --only 1.6" in capfd.readouterr().err

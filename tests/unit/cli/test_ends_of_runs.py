@@ -45,6 +45,16 @@ def test_a_change_that_the_platform_refuses_ends_with_1_and_missed_no_limit(clou
     assert len(cloud.revision_names("gateway")) == 1
 
 
+def test_a_phase_that_waits_for_an_earlier_one_is_refused_with_8_before_anything_is_written(cloud: LocalCloud, capsys):
+    assert main(["phase2", "apply", *CLOUD]) == ExitCode.UNPROVEN
+    out, err = capsys.readouterr()
+    assert out == ""
+    told = json.loads(err.strip().splitlines()[-1])["error"]
+    assert told["message"].startswith("phase 2 waits for 1.1 (unproven), 1.2 (not applied)")
+    assert told["fix"].endswith("xgw phase2 apply --project xgw-local --region us-central1 --out-of-order")
+    assert len(cloud.revision_names("gateway")) == 1
+
+
 def test_a_rollback_after_which_the_service_does_not_answer_ends_with_3_and_is_recorded_so(cloud: LocalCloud, capsys):
     cloud.deploy("app@sha256:2", "gateway")
     assert main(["rollback", "gateway", *CLOUD]) == ExitCode.MISSED
@@ -59,7 +69,7 @@ def test_a_rollback_after_which_the_service_does_not_answer_ends_with_3_and_is_r
 @pytest.fixture
 def two(monkeypatch) -> None:
     """Two small steps in place of the plan's nine, whose probes need no service that answers."""
-    monkeypatch.setattr("xgw.cli.phase.phase_of", lambda *_: two_steps())
+    monkeypatch.setattr("xgw.cli.phase_wishes.phase_of", lambda *_: two_steps())
 
 
 def somebody_deploys(cloud: LocalCloud) -> None:

@@ -8,14 +8,17 @@ import pytest
 
 from xgw.cli.phase_screens import next_after_plan, next_after_status, plan_report, status_report
 from xgw.ledger import Ledger
+from xgw.plan import phases
 from xgw.plan.model import Delta, FieldChange
 from xgw.plan.phase1 import PHASE1
-from xgw.planning import PhasePlan, StepPlan
+from xgw.plan.phase2 import PHASE2
+from xgw.planning import PhasePlan, StepPlan, in_order
 from xgw.report import Style, render
 from xgw.settings import Settings
 from xgw.target import Target
 
 PLAIN = Style(colour=False, ascii=True)
+WRITES = (StepPlan(PHASE2.steps[0], "change"),)
 HERE = cast(Target, SimpleNamespace(label="local", settings=Settings(home=Path("."))))
 
 
@@ -33,6 +36,23 @@ def test_a_step_that_writes_nothing_names_no_field(state: str) -> None:
 def test_why_a_step_writes_nothing_is_said() -> None:
     rows = plan_report(planned("holds", "measure"), HERE, PLAIN).rows
     assert [row[5] for row in rows] == ["the values are there, and proven", "the values are there, not yet proven"]
+
+
+def test_a_phase_that_waits_says_for_what_and_that_this_comes_next() -> None:
+    early, late = planned("holds", "change", "drift", "blocked", "measure"), PhasePlan(PHASE2, "t", WRITES, {})
+    _, late = in_order([early, late])
+    assert [found.step.id for found in late.waits_for] == ["1.2", "1.3", "1.4", "1.5"]
+    shown = render(plan_report(late, HERE, PLAIN), "table", PLAIN)
+    assert "Waits for 1.2 (not applied), 1.3 (drift), 1.4 (blocked) and 1 more" in shown
+    assert next_after_plan(late) == "Next: xgw phase1 apply"
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_what_a_phase_leaves_out_of_the_document_is_said(number: int) -> None:
+    phase = phases()[number - 1]
+    shown = render(plan_report(PhasePlan(phase, "t", (), {}), HERE, PLAIN), "table", PLAIN)
+    assert phase.left_out
+    assert all(name in shown for name in phase.left_out)
 
 
 def test_the_step_offered_alone_is_one_that_has_something_to_do() -> None:

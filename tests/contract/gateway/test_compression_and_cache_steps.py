@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,14 +17,22 @@ import pytest
 from tests.helpers.cache_stage import valkey
 from tests.helpers.gateway_process import Running, running
 from tests.helpers.tokens import issuer
-from xgw.plan.later_steps import COMPRESSION, cache_keys
+from xgw.plan import steps
 from xgw.plan.model import GATEWAY, Reading, Step, Subject, Verdict
+from xgw.target import no_token
+
+COMPRESSION, CACHE = steps()["2.2"], steps()["3.3"]
 
 
-def measured(step: Step, url: str) -> Reading:
+def token(*, tenant: str, user: str) -> str:
+    return issuer().token(tenant, user)
+
+
+def measured(step: Step, url: str, tokens: Any = token) -> Reading:
     (change,), (probe,) = step.changes, step.probes
+    target: Any = SimpleNamespace(token=tokens)  # of the target, these probes want tokens only
     subject = Subject(
-        target=None,  # type: ignore[arg-type]  # these probes look at the service only
+        target=target,
         where="candidate",
         urls={GATEWAY: url},
         revisions={},
@@ -35,13 +44,6 @@ def measured(step: Step, url: str) -> Reading:
 def after(step: Step) -> dict[str, str]:
     (change,) = step.changes
     return {name.removeprefix("env."): value for name, value in change.wanted().items()}
-
-
-def token(_: Subject, tenant: str) -> str:
-    return issuer().token(tenant, "probe")
-
-
-CACHE = cache_keys(token)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def test_the_cache_fails_before_step_3_3_and_passes_after(tmp_path: Path, crm_ur
 
 def test_without_anybody_who_makes_tokens_nothing_is_proved(tmp_path: Path) -> None:
     with running(tmp_path) as gateway:
-        found = measured(cache_keys(lambda _subject, _tenant: None), f"http://127.0.0.1:{gateway.port}")
+        found = measured(CACHE, f"http://127.0.0.1:{gateway.port}", no_token)
     assert found.verdict == Verdict.INCONCLUSIVE
 
 
