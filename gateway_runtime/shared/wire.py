@@ -142,7 +142,7 @@ async def _introduced(connection: AbstractConnection) -> None:
     writer = connection._writer
     assert writer is not None
     transport = writer.transport
-    writer.writelines = lambda parts: transport.write(b"".join(parts))  # type: ignore[method-assign]
+    writer.writelines = lambda data: transport.write(b"".join(data))  # type: ignore[method-assign]
     await connection.on_connect()
 
 
