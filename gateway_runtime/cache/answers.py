@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
-from gateway_runtime.asgi import Headers, Request, Response
+from gateway_runtime.asgi import CONDITIONS, Headers, Request, Response
 from gateway_runtime.cache.directives import NONE, Directives, date, directives
 from gateway_runtime.cache.entry import Entry
 from gateway_runtime.upstream.deadlines import HEADER
 
 VARY = (b"vary", b"Authorization")
-CONDITIONS = frozenset((b"if-none-match", b"if-modified-since"))
 _CLIENTS = CONDITIONS | {HEADER}
 """Fields that say what one client has, and how long it waits: nothing to a fetch that goes on without it."""
 _NOT_IN_304 = frozenset(

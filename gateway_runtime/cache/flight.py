@@ -36,7 +36,7 @@ AGAIN = 0.05
 _STATE = re.compile(rb"(?:[LP].{8}|F.{8}[A-Z_]+)?", re.DOTALL)
 """What a lock holds (cache/scripts.py), or nothing."""
 
-ALONE, TAKEN, FAILED, PASSED = "alone", "taken", "failed", "passed"
+ALONE, TAKEN, PASSED = "alone", "taken", "passed"
 
 
 @dataclass

@@ -13,9 +13,8 @@ import time
 from dataclasses import replace
 from functools import lru_cache
 
-from gateway_runtime.asgi import Handler, Headers, Request, Response
+from gateway_runtime.asgi import CONDITIONS, Handler, Headers, Request, Response
 from gateway_runtime.cache.answers import (
-    CONDITIONS,
     collected,
     conditional,
     detached,
@@ -28,7 +27,7 @@ from gateway_runtime.cache.answers import (
 from gateway_runtime.cache.counts import Counts
 from gateway_runtime.cache.directives import NONE, directives, vary
 from gateway_runtime.cache.entry import Entry
-from gateway_runtime.cache.flight import FAILURE_SECONDS, PASS_SECONDS, PASSED, Flight, Flights
+from gateway_runtime.cache.flight import FAILURE_SECONDS, PASS_SECONDS, PASSED, TAKEN, Flight, Flights
 from gateway_runtime.cache.key import ALWAYS, Question, selected, variant
 from gateway_runtime.cache.policy import Policy, Way, collection_for, collection_of, policy_for, way_of
 from gateway_runtime.cache.rules import Terms, Use, initial_age, serves_errors, terms_of, use_of
@@ -238,7 +237,7 @@ class Cache:
             if state == PASSED:
                 self._flights.remember_pass(search.primary)
                 return Fetched(None, PASSED)
-            if value or state != "taken":
+            if value or state != TAKEN:
                 before = search.entry
                 found, search.generations = await self._store.find(search.key, search.collection)
                 if found is not None and (before is None or found.stored > before.stored):

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from functools import lru_cache
 
-from gateway_runtime.asgi import Headers, Request, Response
+from gateway_runtime.asgi import CONDITIONS, Headers, Request, Response
 from gateway_runtime.errors import ClientGone, Problem
 from gateway_runtime.rate.address import forwarded
 from gateway_runtime.upstream.client import Answer, Ask
@@ -47,7 +47,6 @@ it took the caller for, and which software it is. Of `X-RateLimit-*` there can b
 the upstream. Alt-Svc would send the caller past us."""
 
 _PLAIN = re.compile(rb"[a-z0-9-]+")
-CONDITIONS = (b"if-none-match", b"if-modified-since")
 FOR_ALL = frozenset(
     (b"age", b"cache-control", b"content-encoding", b"content-range", b"content-type", b"etag", b"expires", b"last-modified",
      b"pragma", b"set-cookie", b"vary", b"www-authenticate")

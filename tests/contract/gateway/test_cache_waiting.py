@@ -88,7 +88,7 @@ def test_a_fetch_that_ran_out_of_its_callers_time_before_it_had_a_place_fails_no
         busy = pool.submit(gateway.ask, "GET", "/api/v2/slack/busy")
         until(lambda: slow.upstream.requests)
         hasty = pool.submit(gateway.ask, "GET", LISTS, "X-Deadline-Ms: 1500")
-        until(lambda: told(gateway, 'gateway_upstream_waiting{upstream="slack"}') == "1")
+        until(lambda: hasty.done() or told(gateway, 'gateway_upstream_waiting{upstream="slack"}') == "1")
         patient = [pool.submit(gateway.ask, "GET", LISTS) for _ in range(3)]
         assert (hasty.result().status, hasty.result().code) == (504, "GATEWAY_TIMEOUT")
         slow.go.set()

@@ -35,12 +35,11 @@ ANSWERS: dict[str, tuple[bytes, bytes]] = {
 @pytest.mark.parametrize("kind", ANSWERS)
 def test_no_request_fails_for_a_redis_that_answers_with(kind: str, tmp_path: Path) -> None:
     part, answer = ANSWERS[kind]
+    env = {"CACHE_ROUTES": f"{LISTS} ttl=60", "REDIS_TIMEOUT": "5"}
     with (
         raw_redis({part: answer, b":g:": FOUND}) as redis,
         RawUpstream(says_raw(OK, then="keep")) as upstream,
-        running(
-            tmp_path, REDIS_URL=redis.url, UPSTREAM_SLACK_URL=upstream.url, CACHE_ROUTES=f"{LISTS} ttl=60"
-        ) as gateway,
+        running(tmp_path, REDIS_URL=redis.url, UPSTREAM_SLACK_URL=upstream.url, **env) as gateway,
     ):
         until(lambda: gateway.ask("GET", "/health/deep").json()["redis"]["status"] == "ok")
         answers = [gateway.ask("GET", f"{LISTS}?{number}") for number in range(3)]
