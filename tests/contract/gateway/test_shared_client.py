@@ -198,7 +198,7 @@ def test_cancelled_commands_never_answer_the_next_caller(proxy: FaultProxy) -> N
 def test_one_process_opens_no_more_connections_than_it_may(server: RedisServer) -> None:
     async def story() -> None:
         name = f"counted-{random.getrandbits(32):x}"
-        async with connected(server.url, pool=3, name=name, wait=1.0) as shared:
+        async with connected(server.url, pool=3, name=name, wait=PATIENCE) as shared:
             busy = Script("local n = 0 for i = 1, 300000 do n = n + i end return n")
             await asyncio.gather(*(shared.run(busy, [b"%d" % n]) for n in range(20) for _ in range(3)))
             names = [row["name"] for row in server.ask().client_list()]
