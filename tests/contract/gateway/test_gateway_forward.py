@@ -78,7 +78,7 @@ def test_what_the_client_may_not_say_never_arrives(gateway: Running, upstream: R
         "X-Host: evil", "Proxy: http://evil", "X-Serverless-Authorization: x", "HTTP2-Settings: x", "X-Remote-User: root",
         "Remote-User: root", "Client-IP: 1.2.3.4", "Fastly-Client-IP: 1.2.3.4", "CF-Connecting-IPv6: ::1", "X-Deadline-Ms: x",
         "X-Cloud-Trace-Context: 1/2;o=1", "tracestate: v=1", "Proxy-Authenticate: x", "Proxy-Connection: x",
-        "Expect: 100-continue",
+        "Expect: 100-continue", "X-HTTP-Host-Override: evil",
     ]  # fmt: skip
     assert gateway.ask("GET", "/api/v2/slack/x?a=1", *forged, "X-Kept: yes").status == 200
     (request,) = upstream.requests
