@@ -36,6 +36,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 BODY_LIMIT = 10 * 1024 * 1024
 """Bytes of a request's body (plan 1.5: maxBodyLength)."""
 JSON = b"application/json"
+CONDITIONS = frozenset((b"if-none-match", b"if-modified-since"))
+"""Fields of a request that say what its sender has already: 304 answers nothing else."""
 
 
 class Request:

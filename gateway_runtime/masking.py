@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 
 MASK = "********"
-_ROUTE = re.compile(r"(?!https?:)[a-z]+:/(?!/)")
+_ROUTE = re.compile(r"(?:crm|slack|gmail):/(?!/)")
 """How a row of ROUTES begins, the only value with an @ that nobody's password stands before."""
+_SCHEME = r"(?s)^([A-Za-z][A-Za-z0-9+.-]*://)?"
 
 
 def of_refused(text: str) -> str:
     """A value that was refused: nobody knows what it was meant to be, so everything before its last @ may be a password."""
-    text = re.sub(r"(?s)(://).*@", rf"\1{MASK}@", text)
-    if "://" not in text and not _ROUTE.match(text):
-        text = re.sub(r"(?s)^.*@", f"{MASK}@", text)
+    before = r"(?s)(://)" if _ROUTE.match(text) else _SCHEME
+    text = re.sub(before + ".*@", rf"\1{MASK}@", text)
     return re.sub(r"(?s)([?#]).*", rf"\1{MASK}", text)
 
 

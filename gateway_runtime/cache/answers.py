@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
-from gateway_runtime.asgi import Headers, Request, Response
+from gateway_runtime.asgi import CONDITIONS, Headers, Request, Response
 from gateway_runtime.cache.directives import NONE, Directives, date, directives
 from gateway_runtime.cache.entry import Entry
+from gateway_runtime.upstream.deadlines import HEADER
 
 VARY = (b"vary", b"Authorization")
-CONDITIONS = frozenset((b"if-none-match", b"if-modified-since"))
+_CLIENTS = CONDITIONS | {HEADER}
+"""Fields that say what one client has, and how long it waits: nothing to a fetch that goes on without it."""
 _NOT_IN_304 = frozenset(
     (b"content-type", b"content-encoding", b"content-length", b"content-language", b"last-modified", b"content-range")
 )
@@ -166,7 +168,7 @@ def detached(request: Request) -> Request:
     """The same request without its client: for a fetch that goes on when nobody waits for it."""
     scope: dict[str, Any] = {
         "method": request.method, "raw_path": request.raw_path, "query_string": request.query, "scheme": request.scheme,
-        "headers": [field for field in request.headers if field[0] not in CONDITIONS], "client": (request.client, 0),
+        "headers": [field for field in request.headers if field[0] not in _CLIENTS], "client": (request.client, 0),
     }  # fmt: skip
     copy = Request(scope, _nobody)
     copy.id, copy.trace, copy.trace_flags, copy.identity = (

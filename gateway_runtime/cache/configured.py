@@ -6,12 +6,14 @@ from gateway_runtime.asgi import Handler, Request, Response
 from gateway_runtime.cache.answers import guarded
 from gateway_runtime.cache.counts import Counts
 from gateway_runtime.cache.flight import Flights
-from gateway_runtime.cache.layer import Cache, Limits
+from gateway_runtime.cache.layer import Cache
 from gateway_runtime.cache.policy import Way
+from gateway_runtime.cache.search import Limits
 from gateway_runtime.cache.store import Store
 from gateway_runtime.metrics import Metrics
 from gateway_runtime.settings import Settings
 from gateway_runtime.shared.client import Shared
+from gateway_runtime.upstream.deadlines import deadlines_of
 
 
 class Guarded:
@@ -52,10 +54,11 @@ class Caching:
             return Guarded(inner)
         settings = self._settings
         rows = sorted(settings.routes.rows, key=lambda row: len(row.pattern), reverse=True)
-        ways = tuple(Way(row.pattern.removesuffix("/*"), row.strip, row.upstream) for row in rows)
-        limits = Limits(settings.environment.encode(), settings.cache_longest, ways, settings.cache_routes)
-        flights = Flights(self.store, patience=settings.upstream_timeout)
-        return Cache(inner, self.store, flights, limits, self._counts)
+        ways = tuple(Way(row.pattern.removesuffix("/*"), row.strip, row.upstream, row.seconds) for row in rows)
+        limits = Limits(
+            settings.environment.encode(), settings.cache_longest, ways, settings.cache_routes, deadlines_of(settings)
+        )
+        return Cache(inner, self.store, Flights(self.store), limits, self._counts)
 
     @property
     def mode(self) -> str:

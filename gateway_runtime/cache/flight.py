@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -31,9 +32,11 @@ PASSES = 4096
 LEFT = 4096
 """Locks a process remembers to let go of."""
 AGAIN = 0.05
-"""Seconds until it tries again, while Redis counts as there and only this answer was none."""
+"""Seconds until it tries one of them again, while Redis counts as there and only the answer was none."""
+_STATE = re.compile(rb"(?:[LP].{8}|F.{8}[A-Z_]+)?", re.DOTALL)
+"""What a lock holds (cache/scripts.py), or nothing."""
 
-ALONE, TAKEN, FAILED, PASSED = "alone", "taken", "failed", "passed"
+ALONE, TAKEN, PASSED = "alone", "taken", "passed"
 
 
 @dataclass
@@ -49,16 +52,15 @@ class Flight:
 class Flights:
     """The fetches under way, and what is known not to be worth waiting for."""
 
-    def __init__(self, store: Store, *, patience: float) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._patience = patience
         self._open: dict[bytes, Flight] = {}
         self._passes: OrderedDict[bytes, float] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._left: dict[tuple[bytes, bytes], float] = {}
         """Locks that may still be ours in Redis, each with every word it may hold, until their lease is over."""
         self._retry: asyncio.TimerHandle | None = None
-        store.shared.on_return(self._returned)
+        store.shared.on_return(self._let_go)
 
     def open(self, key: bytes) -> Flight | None:
         """The fetch under way in this process."""
@@ -86,40 +88,45 @@ class Flights:
         if len(self._passes) > PASSES:
             self._passes.popitem(last=False)
 
-    async def take(self, flight: Flight, key: bytes) -> tuple[str, bytes]:
+    async def take(self, flight: Flight, key: bytes, *, until: float) -> tuple[str, bytes]:
         """Takes the lock of a key, waiting while another instance has it.
 
-        (TAKEN, the entry stored meanwhile or empty), (ALONE, empty) without Redis or after waiting `patience` in vain,
+        (TAKEN, the entry stored meanwhile or empty), (ALONE, empty) without Redis or when `until` (time.monotonic) has come,
         (PASSED, empty); raises the Problem that the other instance ended with.
         """
         flight.lock, word = self._store.name(b"l", key), secrets.token_bytes(WORD)
-        names = [flight.lock, self._store.name(b"e", key)]
-        waited, pause, end = b"", FIRST_PAUSE, time.monotonic() + self._patience
-        while time.monotonic() < end:
-            arguments: list[bytes | str | int] = [word, int(LEASE * 1000), waited, self._store.value_limit]
+        waited, pause = b"", FIRST_PAUSE
+        while time.monotonic() < until:
             try:
-                state, value = await self._store.shared.run(TAKE, names, arguments)
-            except (SharedUnavailable, TypeError, ValueError):
+                state, value = await self._asked(flight.lock, key, word, waited)
+            except SharedUnavailable:
                 self._leave(flight.lock, word, time.monotonic() + LEASE)  # whether it was taken is not known
                 return ALONE, b""
             except BaseException:
                 flight.word = word  # it may have been taken: `end` lets go of it
                 raise
-            if (
-                not state or state[: 1 + WORD] == b"L" + word
-            ):  # an answer before was another command's: it is ours already
+            # With our own word in it, an answer before was another command's: it is ours already.
+            if not state or state == b"L" + word:
                 flight.word = word
                 self._renew_later(flight)
                 return TAKEN, value
             if state[:1] == b"P":
                 return PASSED, b""
             if state[:1] == b"F" and waited:
-                code = state[1 + WORD :].decode("latin-1")
+                code = state[1 + WORD :].decode("ascii")
                 raise Problem(code if code in CODES else "BAD_GATEWAY", reason="another instance's fetch failed")
             waited = state[1 : 1 + WORD]
             await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311  spreads, protects nothing
             pause = min(pause * 1.5, LONGEST_PAUSE)
         return ALONE, b""
+
+    async def _asked(self, lock: bytes, key: bytes, word: bytes, waited: bytes) -> tuple[bytes, bytes]:
+        """What TAKE says; SharedUnavailable also for what it cannot say, from a Redis that answers with anything."""
+        names, most = [lock, self._store.name(b"e", key)], self._store.value_limit
+        match await self._store.shared.run(TAKE, names, [word, int(LEASE * 1000), waited, most]):
+            case [bytes(state), bytes(value)] if _STATE.fullmatch(state):
+                return state, value
+        raise SharedUnavailable("garbage")
 
     def end(
         self,
@@ -164,18 +171,29 @@ class Flights:
             await self._store.shared.run(SETTLE, [lock], [word, state, max(1, int(seconds * 1000))])
         except SharedUnavailable:
             self._leave(lock, word, until or time.monotonic() + LEASE)
+        else:
+            self._let_go()
 
     def _leave(self, lock: bytes, word: bytes, until: float) -> None:
         if len(self._left) >= LEFT:
             del self._left[next(iter(self._left))]  # its lease ends by itself
         self._left[lock, word] = until
         if self._retry is None and self._store.shared.mode == "ok":  # else it is told when it is back
-            self._retry = asyncio.get_running_loop().call_later(AGAIN, self._returned)
+            self._retry = asyncio.get_running_loop().call_later(AGAIN, self._try_again)
 
-    def _returned(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+    def _try_again(self) -> None:
+        """Lets go of one; of the others once Redis has taken that. It may refuse every command for hours."""
+        self._retry, now = None, time.monotonic()
+        self._left = {each: until for each, until in self._left.items() if until > now}
+        if self._left:
+            lock, word = next(iter(self._left))
+            until = self._left.pop((lock, word))
+            self._run(partial(self._settle, lock, word, b"", 0.0, until))
+
+    def _let_go(self) -> None:
+        """Redis takes commands: lets go of all that is left."""
+        if not self._left:
+            return
         now = time.monotonic()
         left, self._left = self._left, {}
         for (lock, word), until in left.items():

@@ -7,14 +7,14 @@ true by `store`, and who fetches by `flight`. This file is the way of one reques
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 
-from gateway_runtime.asgi import Handler, Headers, Request, Response
+from gateway_runtime.asgi import CONDITIONS, Handler, Headers, Request, Response
 from gateway_runtime.cache.answers import (
-    CONDITIONS,
     collected,
     conditional,
     detached,
@@ -25,15 +25,17 @@ from gateway_runtime.cache.answers import (
     validators,
 )
 from gateway_runtime.cache.counts import Counts
-from gateway_runtime.cache.directives import NONE, Directives, directives, vary
+from gateway_runtime.cache.directives import NONE, directives, vary
 from gateway_runtime.cache.entry import Entry
-from gateway_runtime.cache.flight import FAILURE_SECONDS, PASS_SECONDS, PASSED, Flight, Flights
+from gateway_runtime.cache.flight import FAILURE_SECONDS, PASS_SECONDS, PASSED, TAKEN, Flight, Flights
 from gateway_runtime.cache.key import ALWAYS, Question, selected, variant
-from gateway_runtime.cache.policy import Policies, Policy, Way, collection_for, collection_of, policy_for, way_of
+from gateway_runtime.cache.policy import Policy, Way, collection_for, collection_of, policy_for, way_of
 from gateway_runtime.cache.rules import Terms, Use, initial_age, serves_errors, terms_of, use_of
+from gateway_runtime.cache.search import Fetched, Limits, Search
 from gateway_runtime.cache.store import Collection, Store
 from gateway_runtime.errors import Problem
 from gateway_runtime.media import is_stream
+from gateway_runtime.upstream.deadlines import HEADER
 
 WRITES = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 ROUNDS = 8
@@ -55,40 +57,6 @@ _ONE_HOP = frozenset(
 )
 
 
-@dataclass(slots=True)
-class Search:
-    """What one request is looking for, and what has been found so far."""
-
-    primary: bytes
-    collection: Collection
-    policy: Policy | None
-    asked: Directives
-    key: bytes = b""
-    names: tuple[bytes, ...] = ()
-    entry: Entry | None = None
-    generations: bytes = b""
-
-
-@dataclass(slots=True)
-class Fetched:
-    """What came of a fetch. `response` is None when somebody else's is in store by now."""
-
-    response: Response | None
-    outcome: object = None
-    settled: bool = False
-    passing: float = PASS_SECONDS
-
-
-@dataclass(slots=True)
-class Limits:
-    """What the settings say."""
-
-    space: bytes
-    longest: float
-    ways: tuple[Way, ...]
-    policies: Policies = field(default_factory=Policies)
-
-
 class Cache:
     """Answers from the store what may be; says how in X-Cache (hit, miss, stale, bypass).
 
@@ -102,7 +70,7 @@ class Cache:
         self._flights = flights
         self._limits = limits
         self._counts = counts
-        self._questions: dict[tuple[object, ...], tuple[bytes, Collection, Policy | None]] = {}
+        self._questions: dict[tuple[object, ...], tuple[bytes, Collection, Policy | None, Way]] = {}
         self._refreshing: dict[bytes, asyncio.Task[None]] = {}
 
     async def __call__(self, request: Request) -> Response:
@@ -168,8 +136,8 @@ class Cache:
 
     def _question(
         self, tenant: str | None, user: str | None, path: str, query: bytes, told: Headers, way: Way
-    ) -> tuple[bytes, Collection, Policy | None]:
-        """The name of a question, the collection its answer belongs to, and the row of its path."""
+    ) -> tuple[bytes, Collection, Policy | None, Way]:
+        """The name of a question, the collection its answer belongs to, the row of its path, and its route."""
         policy = policy_for(self._limits.policies, path)
         whose = None if tenant is None else tenant.encode()
         shared = user is None or (policy is not None and policy.scope == "tenant")
@@ -183,7 +151,7 @@ class Cache:
             query=query,
             fields=selected(told, ALWAYS),
         )
-        return question.key(), Collection(whose, collection_for(policy, path, way.base)), policy
+        return question.key(), Collection(whose, collection_for(policy, path, way.base)), policy, way
 
     async def _find(self, request: Request, search: Search) -> None:
         index = self._store.index(search.primary, search.collection)
@@ -228,8 +196,13 @@ class Cache:
 
     # -- fetching -----------------------------------------------------------------------------------------------------
     async def _wait(self, request: Request, search: Search, flight: Flight) -> Response | None:
-        """What somebody else's fetch ended with; None to look again."""
-        outcome = await asyncio.shield(flight.ended)
+        """What somebody else's fetch ended with, unless this request's own time is over before; None to look again."""
+        end = self._end(request, search)
+        await asyncio.wait((flight.ended,), timeout=end - time.monotonic() if end < math.inf else None)
+        if flight.ended.done():
+            outcome = flight.ended.result()
+        else:
+            outcome = Problem("GATEWAY_TIMEOUT", reason="somebody else's fetch took longer")
         if outcome is PASSED:
             return self._told(request, await self._inner(request), "bypass")
         if isinstance(outcome, Problem):
@@ -260,11 +233,11 @@ class Cache:
 
     async def _fetched(self, request: Request, search: Search, flight: Flight) -> Fetched:
         if self._store.shares(search.collection):
-            state, value = await self._flights.take(flight, search.key)
+            state, value = await self._flights.take(flight, search.key, until=self._end(request, search))
             if state == PASSED:
                 self._flights.remember_pass(search.primary)
                 return Fetched(None, PASSED)
-            if value or state != "taken":
+            if value or state != TAKEN:
                 before = search.entry
                 found, search.generations = await self._store.find(search.key, search.collection)
                 if found is not None and (before is None or found.stored > before.stored):
@@ -289,8 +262,6 @@ class Cache:
             confirmed, response = response, Response(search.entry.status, (), search.entry.body)
             response.headers, response.dated = list(freshened(search.entry, confirmed.headers)), confirmed.dated
             how = "hit"
-        elif response.status == 304:
-            raise Problem("BAD_GATEWAY", reason="304 to a question without a condition")
         else:
             how = "miss"
         dated = response.headers if response.dated is None else [*response.headers, (b"date", response.dated)]
@@ -346,6 +317,11 @@ class Cache:
         if not serves_errors(search.entry.terms, age):
             return None
         return self._told(request, given(search.entry, request, age), "stale", guard=False)
+
+    def _end(self, request: Request, search: Search) -> float:
+        """When the request's time is over (time.monotonic): whoever waits here for others does it in that time."""
+        asked, own = request.header(HEADER), search.way.seconds
+        return self._limits.deadlines.of(request.path, request.started, asked=asked, own=own).at
 
     def _refresh(self, request: Request, search: Search) -> None:
         """Fetches a new answer while the old one is given out."""

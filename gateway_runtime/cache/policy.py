@@ -81,11 +81,12 @@ def policy_for(policies: Policies, path: str) -> Policy | None:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A route to an upstream: what lies below `prefix` goes there without `base`."""
+    """A route to an upstream: what lies below `prefix` goes there without `base`. `seconds`: its own deadline, if any."""
 
     prefix: str
     base: str
     upstream: str
+    seconds: float = 0.0
 
 
 def way_of(ways: Sequence[Way], path: str) -> Way | None:

@@ -34,6 +34,8 @@ REMEMBERED = 4096
 WORD = 8
 HEAD_ROOM = 128 * 1024
 """Bytes that a stored answer may have besides its body."""
+HEARD = (b"stored", b"fenced", b"outdated")
+"""What STORE says."""
 
 
 class Collection(NamedTuple):
@@ -160,10 +162,9 @@ class Store:
         names = [lock, *self.generation_names(collection), *(self.name(b"e", key) for key, _ in entries)]
         arguments: list[bytes | str | int] = [word, entries[0][1].generations, max(1, int(seconds * 1000)), *values]
         try:
-            await self.shared.run(STORE, names, arguments)
+            return await self.shared.run(STORE, names, arguments) in HEARD
         except SharedUnavailable:
             return False
-        return True
 
     async def invalidate(self, *collections: Collection) -> None:
         """No instance gives out what was stored of these before now (see the module for the bounds).

@@ -48,8 +48,9 @@ def _network(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _address(text: str) -> str:
-    """The address in its one spelling, "" when it is none."""
-    return str(_read(text) or "")
+    """The address in its one spelling, "" when it is none. Without a zone, which means nothing elsewhere and may be any text."""
+    address = _read(text)
+    return str(IPv6Address(int(address)) if isinstance(address, IPv6Address) else address or "")
 
 
 def _read(text: str) -> IPv4Address | IPv6Address | None:

@@ -160,7 +160,9 @@ class Limiter:
         try:
             granted, left, more, rest, epoch, told = answer
             granted, left, more, rest = int(granted), int(left), int(more), int(rest)
-            if not (0 <= granted <= self.policy.limit and _EPOCH.fullmatch(epoch) and _TOLD.fullmatch(told)):
+            counts = 0 <= granted <= self.policy.limit and 0 <= left <= self.policy.limit
+            times = 0 <= more <= (SLOTS + 1) * self._width and 0 < rest <= self._width
+            if not (counts and times and _EPOCH.fullmatch(epoch) and _TOLD.fullmatch(told)):
                 raise ValueError
         except (TypeError, ValueError):
             raise SharedUnavailable("garbage") from None

@@ -19,7 +19,7 @@ from gateway_runtime.stream.stream import Stream
 from gateway_runtime.upstream.breaker import Breaker, BreakerPolicy, State
 from gateway_runtime.upstream.bulkhead import Bulkhead
 from gateway_runtime.upstream.client import Client
-from gateway_runtime.upstream.deadlines import Deadlines
+from gateway_runtime.upstream.deadlines import Deadlines, deadlines_of
 from gateway_runtime.upstream.forward import Forward
 from gateway_runtime.upstream.guard import Meters, Upstream
 from gateway_runtime.upstream.retry import RetryBudget, RetryPolicy
@@ -36,11 +36,7 @@ def gateway(
     settings: Settings, metrics: Metrics, parts: Mapping[str, Part] | None = None, stream: Stream | None = None
 ) -> Role:
     """The role `gateway` with the upstreams of these settings; `parts` adds to /health/deep."""
-    deadlines = Deadlines(
-        settings.upstream_timeout,
-        settings.upstream_timeout_long,
-        frozenset(settings.upstream_long_segments.split(",")),
-    )
+    deadlines = deadlines_of(settings)
     upstreams = upstreams_of(settings, deadlines, metrics)
     operator = Operator(settings.operator_token)
 

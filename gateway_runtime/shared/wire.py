@@ -65,6 +65,7 @@ class Wire:
             protocol=2,
             client_name=name,
             retry=Retry(NoBackoff(), 0),
+            redis_connect_func=_introduced,
             socket_timeout=None,
             socket_connect_timeout=None,
             health_check_interval=0,
@@ -122,7 +123,7 @@ class Wire:
         """Sends a command whose answer somebody who listens will hear. Never waits."""
         writer = self._connection._writer
         if writer is not None:
-            writer.writelines(self._connection.pack_command(*command))
+            writer.write(packed([command]))
 
     def close(self) -> None:
         """Drops the connection without waiting."""
@@ -130,6 +131,19 @@ class Wire:
         if writer is not None:
             writer.transport.abort()
             self._connection._reader = self._connection._writer = None
+
+
+async def _introduced(connection: AbstractConnection) -> None:
+    """What redis-py says first; and whatever it says, it never uses asyncio's own `writelines`.
+
+    In Python 3.12, and in 3.13 until lately, that has the descriptor of a connection that is lost, but not closed yet, watched
+    again (python/cpython#136234). Whoever gets that descriptor next, a client of ours perhaps, is never read.
+    """
+    writer = connection._writer
+    assert writer is not None
+    transport = writer.transport
+    writer.writelines = lambda data: transport.write(b"".join(data))  # type: ignore[method-assign]
+    await connection.on_connect()
 
 
 def packed(commands: Sequence[Command]) -> bytes:

@@ -10,6 +10,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway_runtime.settings import Settings
 
 HEADER = b"x-deadline-ms"
 """The field that carries a budget, in whole milliseconds: read from a caller, sent to an upstream."""
@@ -65,3 +69,9 @@ class Deadlines:
             if seconds < allowed:
                 return Deadline(started + seconds, allowed, callers=True)
         return Deadline(started + allowed, allowed)
+
+
+def deadlines_of(settings: Settings) -> Deadlines:
+    """The rule that these settings make."""
+    segments = frozenset(settings.upstream_long_segments.split(","))
+    return Deadlines(settings.upstream_timeout, settings.upstream_timeout_long, segments)

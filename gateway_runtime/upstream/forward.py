@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from functools import lru_cache
 
-from gateway_runtime.asgi import Headers, Request, Response
+from gateway_runtime.asgi import CONDITIONS, Headers, Request, Response
 from gateway_runtime.errors import ClientGone, Problem
 from gateway_runtime.rate.address import forwarded
 from gateway_runtime.upstream.client import Answer, Ask
@@ -103,7 +103,7 @@ class Forward:
             raise
         request.at_end.append(answer.close)
         request.note("upstream answered", upstream=self._name, status=answer.status)
-        return self._respond(answer, request.method)
+        return self._respond(answer, request)
 
     async def _ask(self, request: Request) -> Ask:
         fields = [self._host, *_request_fields(request, self._hops)]
@@ -127,15 +127,17 @@ class Forward:
             await anext(pieces, b"")  # to its end: one left half way costs a task of its own to be closed
         return Ask(request.method, target, b"".join(fields), first, None if whole else pieces)
 
-    def _respond(self, answer: Answer, method: str) -> Response:
+    def _respond(self, answer: Answer, request: Request) -> Response:
         if answer.status >= 500:
             retry = [field for field in answer.headers if field[0] == b"retry-after"]
             code = _CODE.get(answer.status, "BAD_GATEWAY")
             raise Problem(code, headers=retry, upstream=self._name, reason=f"answered {answer.status}")
+        if answer.status == 304 and not any(request.header(name) for name in CONDITIONS):
+            raise Problem("BAD_GATEWAY", upstream=self._name, reason="304 to a question without a condition")
         response = Response(answer.status)
         self._pass_on(answer.headers, response)
         response.headers.append((b"via", NAME))
-        if answer.whole and method != "HEAD":
+        if answer.whole and request.method != "HEAD":
             response.body = answer.take()
         else:
             # Kept as it came: of a body that is still arriving, or of the one a HEAD did not ask for.

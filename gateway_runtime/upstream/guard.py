@@ -111,6 +111,8 @@ class Upstream:
         except BaseException as fault:
             self.breaker.record(permit, Outcome.IGNORED)
             if isinstance(fault, Shed):
+                if deadline.callers and deadline.left(monotonic()) <= 0:
+                    raise Expired("caller", "the caller's own budget") from None
                 self._meters.shed.add(self.name, "busy")
             raise
         if self.breaker.holds(permit):

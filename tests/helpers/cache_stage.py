@@ -13,8 +13,9 @@ from gateway_runtime.asgi import Request, Response
 from gateway_runtime.auth.identity import Identity
 from gateway_runtime.cache.counts import Counts
 from gateway_runtime.cache.flight import Flights
-from gateway_runtime.cache.layer import Cache, Limits
+from gateway_runtime.cache.layer import Cache
 from gateway_runtime.cache.policy import Policies, Way
+from gateway_runtime.cache.search import Limits
 from gateway_runtime.cache.store import Store
 from gateway_runtime.metrics import Metrics
 from gateway_runtime.shared.client import Shared
@@ -95,7 +96,7 @@ class Instance:
         self.counts = Counts(self.metrics, self.store)
         ways = self.ways = tuple(Way(f"/api/v2/{name}", f"/api/v2/{name}", name) for name in ("crm", "slack", "gmail"))
         limits = Limits(b"test", longest, ways, policies)
-        self.cache = Cache(origin, self.store, Flights(self.store, patience=10), limits, self.counts)
+        self.cache = Cache(origin, self.store, Flights(self.store), limits, self.counts)
 
     async def ask(
         self,

@@ -163,10 +163,21 @@ def test_each_line_of_a_stream_arrives_before_the_next_is_sent_on_a_path_that_is
     assert b"two\n" in seen
 
 
-def test_a_304_to_a_question_without_a_condition_is_a_bad_gateway(gateway: Running, upstream: RawUpstream) -> None:
+@pytest.mark.parametrize("line", ["X: 1", "Cache-Control: no-store", "Connection: x"])
+def test_a_304_to_a_question_without_a_condition_is_a_bad_gateway(
+    gateway: Running, without_cache: Running, upstream: RawUpstream, line: str
+) -> None:
     upstream.play = says(status=304)
-    answer = gateway.ask("GET", f"{TENANTS}/304")
-    assert (answer.status, answer.code) == (502, "BAD_GATEWAY")
+    for each in (gateway, without_cache):
+        answer = each.ask("GET", f"{TENANTS}/304", line)
+        assert (answer.status, answer.code) == (502, "BAD_GATEWAY")
+
+
+def test_an_answer_that_nothing_can_be_asked_about_is_not_confirmed(gateway: Running, upstream: RawUpstream) -> None:
+    upstream.play = says(PUBLIC)
+    assert gateway.ask("GET", f"{TENANTS}/plain").status == 200
+    upstream.play = says(status=304)
+    assert gateway.ask("GET", f"{TENANTS}/plain", "Cache-Control: no-cache").status == 502
 
 
 def test_without_a_cache_an_authorised_answer_is_private_all_the_same(

@@ -76,6 +76,9 @@ def test_what_the_client_may_not_say_never_arrives(gateway: Running, upstream: R
         "True-Client-IP: 1.2.3.4", "CF-Connecting-IP: 1.2.3.4", "X-Client-IP: 1.2.3.4", "X-Cluster-Client-IP: 1.2.3.4",
         "X-ProxyUser-Ip: 1.2.3.4", "X-Envoy-External-Address: 1.2.3.4", "X-Rewrite-URL: /admin", "X-Original-Host: evil",
         "X-Host: evil", "Proxy: http://evil", "X-Serverless-Authorization: x", "HTTP2-Settings: x", "X-Remote-User: root",
+        "Remote-User: root", "Client-IP: 1.2.3.4", "Fastly-Client-IP: 1.2.3.4", "CF-Connecting-IPv6: ::1", "X-Deadline-Ms: x",
+        "X-Cloud-Trace-Context: 1/2;o=1", "tracestate: v=1", "Proxy-Authenticate: x", "Proxy-Connection: x",
+        "Expect: 100-continue", "X-HTTP-Host-Override: evil",
     ]  # fmt: skip
     assert gateway.ask("GET", "/api/v2/slack/x?a=1", *forged, "X-Kept: yes").status == 200
     (request,) = upstream.requests
@@ -120,6 +123,8 @@ def test_the_trace_and_the_request_id_go_on(gateway: Running, upstream: RawUpstr
 def test_fields_for_one_hop_end_here_on_the_way_back(gateway: Running, upstream: RawUpstream) -> None:
     upstream.play = says(
         b"HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 9\r\nServer: secret/1\r\n"
+        b"TE: x\r\nTrailer: X\r\nProxy-Connection: x\r\nProxy-Authenticate: x\r\nProxy-Authorization: x\r\nVia: 1.1 secret\r\n"
+        b"X-Served-By: crm-1\r\nX-Server: x\r\nX-Backend: x\r\nX-Upstream: x\r\nX-PHP-Version: 5\r\nX-Drupal-Cache: HIT\r\n"
         b"X-Powered-By: x\r\nX-AspNet-Version: 4\r\nX-AspNetMvc-Version: 5\r\nX-Generator: x\r\nX-Runtime: 0.1\r\n"
         b"X-User-Id: ada\r\nX-Tenant-Id: acme\r\nForwarded: for=10.0.0.3\r\nX-Forwarded-For: 10.0.0.3\r\nX-Real-IP: 10.0.0.3\r\n"
         b'X-Backend-Server: crm-1\r\nX-Envoy-Upstream-Service-Time: 3\r\nAlt-Svc: h3=":443"\r\nX-Deadline-Ms: 9\r\n'
@@ -132,6 +137,8 @@ def test_fields_for_one_hop_end_here_on_the_way_back(gateway: Running, upstream:
     ours = {"via", "vary", "x-request-id", "content-length", "date", "connection", "cache-control", "x-cache"}
     assert names == {"x-kept", "set-cookie", *ours}
     assert answer.all("set-cookie") == ["a", "b"]
+    assert answer.all("via") == ["1.1 gateway"]
+    assert len(answer.all("date")) == len(answer.all("x-request-id")) == 1
     assert answer.header("x-request-id") != "other"
     assert len(answer.all("x-ratelimit-limit")) == 1, "it can state one limit: the caller's here"
     assert answer.header("x-ratelimit-limit") != "5"
@@ -174,7 +181,7 @@ def test_head_has_the_fields_of_get_and_no_body(gateway: Running, upstream: RawU
 @pytest.mark.parametrize("status", [204, 304])
 def test_an_answer_without_a_body_stays_without(status: int, gateway: Running, upstream: RawUpstream) -> None:
     upstream.play = says(f"HTTP/1.1 {status} X\r\nETag: x\r\n\r\n".encode())
-    answer = gateway.ask("GET", "/api/v2/slack/x")
+    answer = gateway.ask("GET", "/api/v2/slack/x", 'If-None-Match: "x"')
     assert (answer.status, answer.header("etag"), answer.body) == (status, "x", b"")
 
 
@@ -196,6 +203,11 @@ def test_a_body_goes_up_unchanged(size: int, chunked: bool, gateway: Running, up
     assert answer.status == 200
     sent = upstream.requests[0].partition(b"\r\n\r\n")[2]
     assert (unchunk(sent) if chunked else sent) == body
+    framed = {name: fields(upstream.requests[0]).get(name) for name in ("content-length", "transfer-encoding")}
+    assert framed == {
+        "content-length": None if chunked else [str(size)],
+        "transfer-encoding": ["chunked"] if chunked else None,
+    }
 
 
 def unchunk(data: bytes) -> bytes:

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 import httpx
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.helpers import gateway_process
 from tests.helpers.gateway_process import ROOT, free_port
@@ -125,6 +126,29 @@ def test_the_requirements_are_the_projects_own() -> None:
     assert {name: ours.get(name) for name in requirements()} == {n: str(r) for n, r in requirements().items()}
 
 
+def pins() -> dict[str, tuple[Requirement, int]]:
+    """What the image is made of: the version of each, and how many files of it may be taken."""
+    lines = re.sub(r"\\\n", " ", (RUNTIME / "pinned.txt").read_text()).splitlines()
+    found = [line.partition("--hash=") for line in lines if line and not line.startswith("#")]
+    read = [(Requirement(pin.strip()), f"{hashes}".count("sha256:")) for pin, _, hashes in found]
+    return {canonicalize_name(requirement.name): (requirement, count) for requirement, count in read}
+
+
+def test_the_image_is_made_of_exact_versions_and_files_that_are_known() -> None:
+    (install,) = [rest for word, rest in INSTRUCTIONS if word == "RUN" and "pip install" in rest]
+    assert install.endswith("--only-binary :all:      --target /app -r pinned.txt"), install
+    for requirement, hashes in pins().values():
+        assert re.fullmatch(r"==[0-9][0-9a-z.]*", str(requirement.specifier)), requirement
+        assert hashes >= 1, requirement
+
+
+def test_what_is_pinned_is_what_the_project_asks_for() -> None:
+    for name, requirement in requirements().items():
+        pin, _ = pins()[canonicalize_name(name)]
+        (exact,) = pin.specifier
+        assert requirement.specifier.contains(exact.version), f"{pin} is not {requirement}: renew pinned.txt"
+
+
 def closure() -> set[str]:
     """The distributions that the requirements bring."""
     found: set[str] = set()
@@ -212,7 +236,7 @@ def test_what_only_serves_those_who_develop_is_not_in_it(image: tuple[Path, Path
     files = [path.relative_to(image[1]) for path in image[1].rglob("*") if path.is_file()]
     dev = {".c", ".h", ".pyi", ".pyx", ".pxd", ".proto", ".a"}
     assert [path for path in files if path.suffix in dev or "tests" in path.parts or path.parts[0] == "bin"] == []
-    assert not (image[1] / "gateway_runtime" / "requirements.txt").exists()
+    assert not list((image[1] / "gateway_runtime").glob("*.txt"))
 
 
 def test_just_that_starts_answers_and_stops(image: tuple[Path, Path], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from gateway_runtime.shared.client import VALUE_LIMIT, Shared, SharedUnavailable
 from gateway_runtime.shared.script import Script
+from gateway_runtime.shared.wire import Wire, WireBroken
 from tests.helpers.cache_stage import until as eventually
 from tests.helpers.fault_proxy import FaultProxy
 from tests.helpers.redis_server import RedisServer
@@ -74,6 +75,31 @@ def test_values_go_in_and_out_and_nothing_stays_for_ever(server: RedisServer) ->
             assert await shared.get(b"a") is None
 
     told(story)
+
+
+def test_a_connection_that_breaks_while_it_is_written_to_leaves_the_next_one_with_its_descriptor_alone(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With asyncio's `writelines` it does not, on Python 3.12 and 3.13. Python 3.11 has the base class's, which is harmless."""
+    monkeypatch.setattr(asyncio.WriteTransport, "writelines", None)
+
+    async def story() -> None:
+        wire = await Wire.open(server.url, "breaks")
+        descriptor = descriptor_of(wire)
+        wire._connection._writer.transport.abort()  # as asyncio does when the other side resets it
+        with pytest.raises(WireBroken):
+            await wire.exchange([("PING",)])
+        async with asyncio.timeout(PATIENCE):
+            later = await Wire.open(server.url, "later")
+            assert descriptor_of(later) == descriptor
+            assert await later.exchange([("PING",)]) == [b"PONG"]
+        later.close()
+
+    told(story)
+
+
+def descriptor_of(wire: Wire) -> int:
+    return wire._connection._writer.get_extra_info("socket").fileno()
 
 
 def test_what_is_not_a_value_is_a_miss_and_a_command_refused_is_no_outage(server: RedisServer) -> None:
@@ -172,7 +198,7 @@ def test_cancelled_commands_never_answer_the_next_caller(proxy: FaultProxy) -> N
 def test_one_process_opens_no_more_connections_than_it_may(server: RedisServer) -> None:
     async def story() -> None:
         name = f"counted-{random.getrandbits(32):x}"
-        async with connected(server.url, pool=3, name=name, wait=1.0) as shared:
+        async with connected(server.url, pool=3, name=name, wait=PATIENCE) as shared:
             busy = Script("local n = 0 for i = 1, 300000 do n = n + i end return n")
             await asyncio.gather(*(shared.run(busy, [b"%d" % n]) for n in range(20) for _ in range(3)))
             names = [row["name"] for row in server.ask().client_list()]

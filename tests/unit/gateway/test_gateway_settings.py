@@ -8,6 +8,7 @@ import pytest
 from gateway_runtime.server.limits import HIGH_WATER
 from gateway_runtime.setting_types import Setting, UpstreamUrl
 from gateway_runtime.settings import TABLE, Settings, SettingsFault, read, reference, show
+from gateway_runtime.upstream.settings import UPSTREAMS
 
 REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "gateway-settings.md"
 
@@ -163,6 +164,8 @@ SECRETS = [
     ("UPSTREAM_CRM_URL", "http://crm#hunter2"), ("AUTH_KEYS", "https://u:hunter2@keys.example/"),
     ("AUTH_KEYS", "http://keys.example/?key=hunter2"), ("ROUTES", "crm:http://u:hunter2@crm"),
     ("CORS_ALLOWED_ORIGINS", "https://a.example,https://u:hunter2@b.example"), ("CONTACTS_STORE", "postgres://u:hunter2@db"),
+    ("CORS_ALLOWED_ORIGINS", "u:hunter2@b.example,https://a.example"), ("UPSTREAM_CRM_URL", "redis:/u:hunter2@crm"),
+    ("ROUTES", "crm:/a,https://u:hunter2@crm"),
     ("UPSTREAM_CA_FILE", "https://u:hunter2@h/ca"), ("SERVER_ALLOWED_HOSTS", "u:hunter2@h"), ("REDIS_URL", "http://:hunter2@r"),
 ]  # fmt: skip
 
@@ -175,9 +178,10 @@ def test_a_wrong_value_is_named_without_the_password_in_it(name: str, value: str
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_wrong_route_is_shown_with_its_deadline() -> None:
-    with pytest.raises(SettingsFault, match=r"'crm:/a@0\.5s'"):
-        read({"ROUTES": "crm:/a@0.5s"})
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+def test_a_wrong_route_is_shown_with_its_deadline(upstream: str) -> None:
+    with pytest.raises(SettingsFault, match=rf"'{upstream}:/a@0\.5s'"):
+        read({"ROUTES": f"{upstream}:/a@0.5s"})
 
 
 def test_the_query_of_a_url_is_not_shown_and_the_rest_of_it_is() -> None:

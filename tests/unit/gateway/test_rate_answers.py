@@ -38,6 +38,10 @@ WRONG = {
     "half a pair": [*RIGHT[:5], b"20:"], "a number for the epoch": [*RIGHT[:4], 5, b""],
     "no epoch": [*RIGHT[:4], b"", b""], "text for a number": [b"x", *RIGHT[1:]],
     "more than the limit": [11, *RIGHT[1:]], "less than nothing": [-1, *RIGHT[1:]],
+    "more left than the limit": [3, 11, *RIGHT[2:]], "less left than nothing": [3, -1, *RIGHT[2:]],
+    "more after two windows": [*RIGHT[:2], 120_000, *RIGHT[3:]], "more when time has ended": [*RIGHT[:2], 10**400, *RIGHT[3:]],
+    "more before now": [*RIGHT[:2], -1, *RIGHT[3:]], "a slot of an hour": [*RIGHT[:3], 3_600_000, *RIGHT[4:]],
+    "a slot that is over": [*RIGHT[:3], 0, *RIGHT[4:]],
 }  # fmt: skip
 
 
@@ -47,10 +51,24 @@ def test_any_other_answer_is_as_good_as_none(answer: Any) -> None:
         learn(answer)
 
 
-@given(st.lists(st.one_of(st.integers(), st.binary(max_size=12), st.none(), st.lists(st.integers())), max_size=8))
-def test_whatever_redis_answers_the_limiter_still_decides(answer: list[Any]) -> None:
+ANYTHING = st.one_of(
+    st.integers(), st.sampled_from((10**400, -(10**400), b"9" * 400)), st.binary(max_size=12), st.none(), st.just([])
+)
+
+
+def decides_after(answer: Any) -> None:
     try:
         limiter, bucket = learn(answer)
     except SharedUnavailable:
         return
     decides(limiter, bucket)
+
+
+@given(st.lists(ANYTHING, max_size=8))
+def test_whatever_redis_answers_the_limiter_still_decides(answer: list[Any]) -> None:
+    decides_after(answer)
+
+
+@given(st.integers(0, len(RIGHT) - 1), ANYTHING)
+def test_whatever_one_part_of_an_answer_is_the_limiter_still_decides(place: int, part: Any) -> None:
+    decides_after([*RIGHT[:place], part, *RIGHT[place + 1 :]])

@@ -56,9 +56,9 @@ ROWS: dict[str, tuple[str, object, Look]] = {
     # setting: (what it is set to, what its part then has, where that is)
     "CORS_MAX_AGE": ("61", b"61", lambda app: dict(app.of(Cors)._preflight)[b"access-control-max-age"]),
     "LOG_SAMPLE_RATE": ("0.62", 0.62, lambda app: app.of(AccessLog)._rate),
-    "UPSTREAM_TIMEOUT": ("63", 63, lambda app: app.forward._deadlines.usual),
-    "UPSTREAM_TIMEOUT_LONG": ("64", 64, lambda app: app.forward._deadlines.long),
-    "UPSTREAM_LONG_SEGMENTS": ("slow", {"slow"}, lambda app: app.forward._deadlines.segments),
+    "UPSTREAM_TIMEOUT": ("63", [63, 63], lambda app: [rule.usual for rule in deadlines(app)]),
+    "UPSTREAM_TIMEOUT_LONG": ("64", [64, 64], lambda app: [rule.long for rule in deadlines(app)]),
+    "UPSTREAM_LONG_SEGMENTS": ("slow", [{"slow"}] * 2, lambda app: [rule.segments for rule in deadlines(app)]),
     "UPSTREAM_STREAM_IDLE": ("65", 65, lambda app: app.upstream.client._stream_idle),
     "UPSTREAM_CONNECT_TIMEOUT": ("6", 6, lambda app: app.upstream.client._pool._connect_seconds),
     "UPSTREAM_MAX_IN_FLIGHT": ("67", 67, lambda app: app.upstream.bulkhead.limit),
@@ -118,6 +118,11 @@ ROWS: dict[str, tuple[str, object, Look]] = {
 
 def rate(layer: Any) -> tuple[int, int]:
     return layer._limiter.policy.limit, layer._limiter.policy.seconds
+
+
+def deadlines(app: Application) -> list[Any]:
+    """Who forwards a request and who lets it wait for others go by the same rule."""
+    return [app.forward._deadlines, app.of(Cache)._limits.deadlines]
 
 
 def assumed(app: Application) -> list[int]:
