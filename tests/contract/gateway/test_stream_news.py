@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,12 @@ import pytest
 
 from gateway_runtime.shared import lines
 from gateway_runtime.shared.client import Shared, SharedUnavailable
-from gateway_runtime.stream.news import News
+from gateway_runtime.stream.news import GAP, News
 from tests.helpers.fault_proxy import FaultProxy
 from tests.helpers.gateway_process import running
 from tests.helpers.redis_server import RedisServer
-from tests.helpers.stream_client import raw, stated, until
+from tests.helpers.stream_client import raw, stated, until, user_token
+from tests.helpers.tokens import TENANT
 from tests.helpers.waiting import PATIENCE
 
 
@@ -88,6 +90,11 @@ class Gate:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
+    def close(self) -> None:
+        self._server.close()
+        for writer in self.came:
+            writer.close()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.came.append(writer)
         await self.let[len(self.came) - 1].wait()
@@ -128,6 +135,7 @@ def test_what_was_lost_before_listening_began_is_said_when_redis_is_back(
         finally:
             for instance in (lonely, other):
                 await instance.shared.close()
+            gate.close()
 
     asyncio.run(asyncio.wait_for(story(), PATIENCE))
 
@@ -145,3 +153,20 @@ def test_subscribers_are_told_when_events_may_have_been_missed(server: RedisServ
         server.restart_empty()
         assert found.text().startswith('42["resync",{"retryAfterMs":')
         assert idle.ask("keepalive") == {"ok": True}  # who has no room has missed nothing
+
+
+def test_what_many_instances_may_have_kept_from_a_subscriber_is_told_once(server: RedisServer, tmp_path: Path) -> None:
+    event = ["other", TENANT, "contacts", "contacts.changed", {"change": "updated", "id": "1"}]
+    with running(tmp_path, REDIS_URL=server.url, REDIS_TIMEOUT="1") as gateway, raw(gateway) as found:
+        until(lambda: stated(gateway)["mode"] == "shared")
+        with server.ask() as redis, redis.pipeline() as together:
+            (channel,) = until(lambda: [name for name in redis.pubsub_channels() if name.endswith(b"stream:news")])
+            found.connect(user_token("once", TENANT))
+            assert found.ask("subscribe", "contacts")["ok"] is True
+            for number in range(5):
+                together.publish(channel, json.dumps([f"other{number}", "", "", GAP, None]))
+            together.publish(channel, json.dumps(event))
+            together.execute()
+        heard = [json.loads(found.text().removeprefix("42"))[0] for _ in range(2)]
+        assert sorted(heard) == ["contacts.changed", "resync"]
+        assert found.ask("keepalive") == {"ok": True}
