@@ -34,6 +34,7 @@ class News:
         self._channel = shared.prefix + b"stream:news"
         self._tasks: set[asyncio.Task[None]] = set()
         shared.subscribe(self._channel, self._heard)
+        shared.on_return(self._back)
 
     def publish(self, tenant: str, room: str, event: str, data: Any) -> None:
         """Delivers and tells. Never waits."""
@@ -56,12 +57,15 @@ class News:
         except SharedUnavailable:
             self._untold = True
 
+    def _back(self) -> None:
+        """Redis can be told again. Who does not hear it, because it does not listen yet, finds a gap of its own."""
+        if self._untold:
+            self._untold = False
+            self._say("", "", GAP, None)
+
     def _heard(self, message: bytes | None) -> None:
         if message is None:  # listening began, or began again
             self._gap()
-            if self._untold:
-                self._untold = False
-                self._say("", "", GAP, None)
             return
         if len(message) > EVENT_BYTES:
             return

@@ -47,6 +47,8 @@ WAITING_EACH = 250
 AGE_SPREAD = 0.05
 RESYNC_SECONDS = 5.0
 """Over so long those who may have missed something are asked to ask the API: not all at once."""
+GAPS_SECONDS = 1.0
+"""Gaps that come within so long are told as one: when Redis is back each instance may have one to say."""
 
 
 class Stream:
@@ -66,11 +68,12 @@ class Stream:
             instances=settings.rate_limit_instances,
         )
         self._admission = Admission(verifier, self._leases)
-        self._news = News(shared, self._deliver, self._resync)
+        self._news = News(shared, self._deliver, self._gap)
         self._transports = Transports(settings, self.fail, self._cut)
         self._server: Server | None = None
         self._loading: asyncio.Task[Server] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._resyncing: asyncio.TimerHandle | None = None
         self._draining = False
         self._refused = metrics.counter("gateway_stream_refused_total", "Sockets that were not let in.", "code")
         self._closed = metrics.counter("gateway_stream_closed_total", "Sockets that ended, by reason.", "reason")
@@ -91,6 +94,8 @@ class Stream:
 
     async def stop(self) -> None:
         """Ends what goes on in the background."""
+        if self._resyncing is not None:
+            self._resyncing.cancel()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -288,8 +293,14 @@ class Stream:
         if self._server is not None:
             self._server.deliver(room_key(tenant, room), event, data)
 
+    def _gap(self) -> None:
+        """Events of other instances may have been missed."""
+        if self._resyncing is None and any(session.rooms for session in self._sessions.values()):
+            self._resyncing = asyncio.get_running_loop().call_later(GAPS_SECONDS, self._resync)
+
     def _resync(self) -> None:
-        """Says to every subscriber here that it may have missed events of other instances."""
+        """Says so to every subscriber here."""
+        self._resyncing = None
         for session in list(self._sessions.values()):
             if self._server is not None and session.rooms and session.closing is None:
                 wait = random.uniform(0, RESYNC_SECONDS)  # noqa: S311  not all at once, nothing more

@@ -140,16 +140,16 @@ def _imported(invocation: Invocation, planned: Planned) -> int:
         entries.require_no_end(run, journal.state.state)  # one that a job's execution has under this name
         told = f"import {run.id}" if planned.place.careful else introduction(planned, run.id, invocation.err.width)
         talk(invocation, told)
-        before = journal.state.state != "open"
-        if not before:
+        if not (before := journal.state.state == "done"):
             counts = journal.counts()
             if resumed:
                 talk(invocation, f"going on with import {run.id}: {counted(counts.read, 'row is', 'rows are')} settled")
             with lock.held(home, f"contacts import {run.id}", f"contacts import {run.id}") as stale:
                 if stale:
                     talk(invocation, safe(f"took over import {run.id} from {stale.who} (pid {stale.pid} is gone)"))
-                entries.require_no_end(run, journal.state.state)  # an undo may have been faster
-                _carry_out(invocation, planned, journal, resumed, stop)
+                entries.require_no_end(run, journal.state.state)  # an undo or a --restart may have been faster
+                if not (before := journal.state.state == "done"):  # or who went on with it
+                    _carry_out(invocation, planned, journal, resumed, stop)
         stop.over("all rows are in; what became of them follows")
         rejects, rejected = _write_rejects(invocation, planned, journal)
         show(invocation, import_report(journal, rejects if rejected else None, before=before))
@@ -168,7 +168,9 @@ def _journal(home: Path, invocation: Invocation, planned: Planned) -> tuple[Jour
     found = runs.same_again(home, wished, state="open")
     if found and asked.restart:
         with closing(found), lock.held(home, f"contacts import {found.run.id}", "--restart of its import"):
-            found.end("left", "begun anew")
+            entries.require_no_end(found.run, found.state.state)  # an undo may have been faster
+            if found.state.state == "open":
+                found.end("left", "begun anew")
         found = None
     if found and resume:
         try:

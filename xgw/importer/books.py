@@ -32,7 +32,7 @@ def check(journal: Journal, *, end: Position | None) -> Counts:
     ]
     if sides["unsettled"]:
         wrong.append(f"{counted(sides['unsettled'], 'batch', 'batches')} without an end")
-    wrong += _gaps(list(journal.slices()), end)
+    wrong += _gaps(list(journal.slices()), end, whole=journal.run.shards == 1)
     if wrong:
         raise BooksDiffer(
             f"the books of import {journal.run.id} do not balance",
@@ -46,8 +46,10 @@ def _fates(counts: Counts) -> int:
     return int(sum(asdict(counts).values())) - counts.read
 
 
-def _gaps(slices: Sequence[Slice], end: Position | None) -> list[str]:
-    wrong = [
+def _gaps(slices: Sequence[Slice], end: Position | None, *, whole: bool) -> list[str]:
+    """Where batches do not lie side by side; for a `whole` file from its first row on."""
+    wrong = [f"rows 1 to {slices[0].n} are missing"] if whole and slices and slices[0].n else []
+    wrong += [
         f"rows {before.stop['row'] + 1} to {after.first - 1} are missing"
         for before, after in pairwise(slices)
         if before.stop["byte"] != after.start["byte"] or before.stop["row"] != after.first - 1
@@ -72,11 +74,9 @@ def merged(journals: Sequence[Journal], *, part: bool = False) -> dict[str, Any]
     counts = replace(counts, created=counts.created - moved, duplicate=counts.duplicate + moved)
     there = {journal.run.shard for journal in journals}
     missing = [] if part else [number for number in range(run.shards) if number not in there]
-    unfinished = sorted(journal.run.shard for journal in journals if journal.state.state == "open")
+    unfinished = sorted(journal.run.shard for journal in journals if not journal.told())  # whatever came afterwards
     slices = sorted((part for journal in journals for part in journal.slices()), key=lambda part: part.n)
-    gaps = _gaps(slices, None) if not missing and not unfinished else []
-    if slices and not part and not missing and not unfinished and slices[0].n != 0:
-        gaps.insert(0, f"rows 1 to {slices[0].n} are missing")
+    gaps = _gaps(slices, None, whole=not part) if not missing and not unfinished else []
     return {
         "counts": counts,
         "missing": missing,

@@ -138,7 +138,7 @@ def resumable(run: Run, wished: Run) -> None:
         )
 
 
-_OVER = {
+_ENDS = {
     "mixed": (
         "may hold rows of two files and cannot go on",
         "the file was written to while it was read",
@@ -149,15 +149,26 @@ _OVER = {
         "an undo of it was begun, and broke off or is still at work",
         "xgw contacts undo {} finishes that; then import the file again",
     ),
+    "undone": (
+        "was taken back",
+        "somebody has undone it since it began",
+        "import the file again, a job with a new execution",
+    ),
+    "left": (
+        "was left for a new one",
+        "somebody has begun it anew with --restart",
+        "xgw contacts imports shows the new one",
+    ),
 }
 """States of a run that can neither go on nor count as done: why, the cause, what to do."""
-OVER = tuple(_OVER)
+OVER = ("mixed", "undoing")
+"""Those of them that somebody has to put an end to."""
 
 
 def require_no_end(run: Run, state: str) -> None:
-    """Conflict for a run in one of the states OVER."""
-    if state in _OVER:
-        why, cause, fix = _OVER[state]
+    """Conflict for a run that can neither go on nor count as done."""
+    if state in _ENDS:
+        why, cause, fix = _ENDS[state]
         raise Conflict(f"import {run.id} of this file {why}", cause=cause, fix=fix.format(run.family))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from dataclasses import asdict, dataclass
 
 from xgw.faults import reach
@@ -16,7 +16,7 @@ from xgw.importer.policy import Policy
 from xgw.importer.ramp import Ramp
 from xgw.importer.run import Limits, Progress, Recorder, bring_in
 from xgw.importer.sheet import Position, Sheet
-from xgw.importer.source import Source
+from xgw.importer.source import FileChanged, Source
 from xgw.importer.validation import Validator
 from xgw.importer.writing import Rows, Writer
 
@@ -42,8 +42,8 @@ async def carry_out(
     tell: Callable[[Progress], None],
 ) -> Counts:
     """Brings in what the journal has not settled, checks the books and closes them. Whatever is raised (StoreStopped,
-    TooManyRejects, Interrupted, DuplicateFound, BooksDiffer) leaves a journal to go on with; FileChanged one that can only be
-    undone."""
+    TooManyRejects, Interrupted, DuplicateFound, BooksDiffer) leaves a journal to go on with; FileChanged, which goes before all
+    of these, one that can only be undone."""
     run = journal.run
     record = Recorder(journal)
     with closing(record):
@@ -51,22 +51,42 @@ async def carry_out(
         begun = time.monotonic()
         reach("import-begun")
         before = await record(lambda journal: (journal.counts(), len(journal.settled())))
-        await bring_in(
-            feed,
-            writer,
-            counts=before[0],
-            batches=before[1],
-            in_flight=pace.in_flight,
-            limits=limits,
-            stopping=stopping,
-            tell=tell,
-        )
+        async with _of_one_file(record, feed.source):
+            await bring_in(
+                feed,
+                writer,
+                counts=before[0],
+                batches=before[1],
+                in_flight=pace.in_flight,
+                limits=limits,
+                stopping=stopping,
+                tell=tell,
+            )
         counts = await record(lambda journal: books.check(journal, end=feed.last))
-        await record(lambda _: feed.source.require_unchanged())
         told = {**asdict(counts), "seconds": round(time.monotonic() - begun, 3)}
         await record(lambda journal: journal.end("done", books=told))
         reach("import-ended")
     return counts
+
+
+@asynccontextmanager
+async def _of_one_file(record: Recorder, source: Source) -> AsyncIterator[None]:
+    """FileChanged when the rows that were sent meanwhile may be of two files, however that ended: given the first bytes again,
+    somebody might go on from there. The journal says so before anything else is done."""
+
+    def look(journal: Journal) -> None:
+        try:
+            source.require_unchanged()
+        except FileChanged as fault:
+            journal.end("mixed", str(fault))
+            raise
+
+    try:
+        yield
+    except Exception:
+        await record(look)
+        raise
+    await record(look)
 
 
 def feed_of(journal: Journal, source: Source, sheet: Sheet, check: Validator) -> Feed:

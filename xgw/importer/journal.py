@@ -211,14 +211,13 @@ class Journal:
         """One batch as undo needs it: of one that was undone before, the rows that were left alone."""
         query = "SELECT first, rows, sent, settled, others, undone FROM batch WHERE n = ?"
         first, rows, sent, settled, others, undone = self._db.execute(query, (n,)).fetchone()
-        kept_off = set(json.loads(others or "[]"))
-        made = {first + row: id for row, id in _pairs(sent) if row not in kept_off}
-        pictures = self.pictures(n)
-        made = {row: id for row, id in made.items() if row not in pictures}
+        kept_off, pictures = set(json.loads(others or "[]")), self.pictures(n)
+        made = {first + row: id for row, id in _pairs(sent) if row not in kept_off and first + row not in pictures}
         if undone:
             query = "SELECT row FROM left_alone WHERE row >= ? AND row < ?"
             left = {row for (row,) in self._db.execute(query, (first, first + rows))}
-            made, pictures = ({row: what for row, what in one.items() if row in left} for one in (made, pictures))  # type: ignore[assignment]
+            made = {row: id for row, id in made.items() if row in left}
+            pictures = {row: before for row, before in pictures.items() if row in left}
         return Sent(n, bool(settled), made, pictures)
 
     def undoing(self, who: str) -> None:

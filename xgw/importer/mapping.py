@@ -127,10 +127,11 @@ def suggest(columns: Sequence[str]) -> tuple[FieldMap, dict[str, list[str]]]:
 
 def check(made: FieldMap, columns: Sequence[str]) -> None:
     """That this mapping fits these columns. UsageFault says what does not."""
+    there = frozenset(columns)  # there may be tens of thousands
     for name, sources in made.fields.items():
         _known(name)
         for source in sources:
-            if source not in columns:
+            if source not in there:
                 raise _no_column(source, columns, name)
     if made.unmapped not in UNMAPPED:
         raise UsageFault(

@@ -16,6 +16,7 @@ from gateway_runtime.contacts.checks import (
     InvalidContact,
     custom_key,
     custom_value,
+    require_room,
     since_epoch,
 )
 from gateway_runtime.contacts.model import ATTRIBUTES, DEFAULTS, Contact, contact_id, id_for
@@ -60,7 +61,7 @@ class Validator:
         self, made: FieldMap, columns: Sequence[str], *, tenant: str, run: str, now: int, by: str, key: str = "email"
     ) -> None:
         self.columns, self.tenant, self.run, self.neutralised = tuple(columns), tenant, run, made.neutralised
-        places = {column: place for place, column in enumerate(columns)}
+        self.places = places = {column: place for place, column in enumerate(columns)}
         single = {name: sources for name, sources in made.fields.items() if not name.startswith(CUSTOM)}
         self.sources = single
         self.single = [(_SLOTS[n], places[f[0]], _check(n, made)) for n, f in single.items() if len(f) == 1]
@@ -70,6 +71,7 @@ class Validator:
             if len(sources) > 1
         ]
         self.custom = _customs(made, columns, places)
+        self.custom_places = dict(self.custom)
         self.key = _key_place(key, made, places)
         self.of_key = id_for if self.key is None else contact_id
         self.id = places.get("id") if made.made_for == OWN and self.key is None else None
@@ -98,8 +100,7 @@ class Validator:
                 cell = row[places[0]] if len(places) == 1 else " ".join([c for p in places if (c := row[p].strip())])
                 if cell and (self.neutralised or not cell.isspace()):  # in our own export a few blanks are a value
                     custom[name] = custom_value(cell)
-            if len(custom) > CUSTOM_KEYS:
-                raise _too_many()
+            require_room(0, len(custom))
         except InvalidContact as error:
             return self._refused(row, self._mismatches(row) or [(name, error)])
         key = values[_EMAIL] if self.key is None else row[self.key].strip()
@@ -114,9 +115,7 @@ class Validator:
 
     def given(self, row: list[str]) -> frozenset[str]:
         """The fields (customFields.NAME among them) for which the row holds a value."""
-        found = {
-            name for name, sources in self.sources.items() if any(row[self.columns.index(s)].strip() for s in sources)
-        }
+        found = {name for name, sources in self.sources.items() if any(row[self.places[s]].strip() for s in sources)}
         return frozenset(found | {CUSTOM + name for name, places in self.custom if self._said(row, places)})
 
     def _said(self, row: list[str], places: Sequence[int]) -> str:
@@ -125,7 +124,8 @@ class Validator:
         return cell if self.neutralised or not cell.isspace() else ""
 
     def _mismatches(self, row: list[str]) -> list[tuple[str, InvalidContact]]:
-        """Everything that is wrong with a row, in the order in which a row is looked at. Only refused rows are asked."""
+        """Everything that is wrong with a row, in the order in which a row is looked at; of custom fields the first hundred that
+        it fills in: more are too many whatever they hold. Only refused rows are asked."""
         found: list[tuple[str, InvalidContact]] = []
 
         def tried(name: str, check: Check, text: str) -> Any:
@@ -145,9 +145,10 @@ class Validator:
         if names == [""] or not names:
             tried("", lambda _: CHECKS["name"](""), "-")
         said = [(name, text) for name, places in self.custom if (text := self._said(row, places))]
-        for name, text in said:
+        for name, text in said[:CUSTOM_KEYS]:
             tried(name, custom_value, text)
-        return [*found, ("", _too_many())] if len(said) > CUSTOM_KEYS else found
+        tried("", lambda _: require_room(0, len(said)), "-")
+        return found
 
     def _refused(self, row: list[str], wrong: Sequence[tuple[str, InvalidContact]]) -> Refusal:
         if self._empty(row):
@@ -156,10 +157,10 @@ class Validator:
         return replace(first, also=tuple(others))
 
     def _refusal(self, row: list[str], name: str, error: InvalidContact) -> Refusal:
-        custom = dict(self.custom).get(name) if error.field == "customFields" else None
+        custom = self.custom_places.get(name) if error.field == "customFields" else None
         name = name if custom else error.field
         sources = tuple(self.columns[place] for place in custom) if custom else self.sources.get(name, ())
-        value = " ".join(row[self.columns.index(source)] for source in sources)
+        value = " ".join(row[self.places[source]] for source in sources)
         field = f"{CUSTOM}{shown(name)}" if custom else name
         column = " + ".join(shown(source) for source in sources)
         return Refusal(error.code, column, f"{field}: {error.args[0].partition(': ')[2]}", shown(value))
@@ -173,10 +174,6 @@ class Validator:
 
     def _empty(self, row: list[str]) -> bool:
         return not any(cell.strip() for cell in row[: len(self.columns)])
-
-
-def _too_many() -> InvalidContact:
-    return InvalidContact("customFields", "TOO_MANY", f"may hold {CUSTOM_KEYS} keys")
 
 
 def _together(row: list[str], places: Sequence[int]) -> str:

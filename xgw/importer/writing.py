@@ -82,6 +82,9 @@ class _Open:
     claims: list[tuple[str, int]] = field(default_factory=list)
     pictures: dict[int, Contact] = field(default_factory=dict)
 
+    def refuse(self, row: int, code: str) -> None:
+        self.refused.append(self.batch.refuse(row, code, REASONS[code].text))
+
     def fate(self) -> Fate:
         refused = [*self.batch.refused, *self.refused]
         made = len(self.created), len(self.updated), self.unchanged, self.duplicate, len(refused)
@@ -117,7 +120,7 @@ class Writer:
                 break
             doubtful = await self._look(work, doubtful)
         for row, _ in doubtful:
-            work.refused.append(batch.refuse(row, CONTENDED, "somebody else kept changing this contact"))
+            work.refuse(row, CONTENDED)
         if spare := work.pictures.keys() - set(work.updated):  # others were faster, or the change was not to be
             await self.record(lambda journal: journal.forget(spare))
         fate = work.fate()
@@ -169,7 +172,7 @@ class Writer:
             if written.outcome is Outcome.DONE:
                 work.created.append(row)
             elif code := _NOT_TAKEN.get(written.outcome):
-                work.refused.append(work.batch.refuse(row, code, REASONS[code].text))
+                work.refuse(row, code)
             else:
                 there.append((row, contact))
         return there
@@ -207,10 +210,12 @@ class Writer:
         for (row, contact, _), written in zip(rows, await self._send(writes), strict=True):
             if written.outcome is Outcome.DONE:
                 work.created.append(row)
+            elif code := _NOT_TAKEN.get(written.outcome):
+                work.refuse(row, code)
             else:
                 late.append((row, contact))
-        if late:
-            await self.record(lambda journal: journal.displace([], [row for row, _ in late]))
+        if spared := {row for row, _, _ in rows}.difference(work.created):
+            await self.record(lambda journal: journal.displace([], list(spared)))
         return late
 
     def _judged(
@@ -230,7 +235,7 @@ class Writer:
         if self.policy.writes:
             changed = merged(there, contact, given, self.policy)
             if too_many(there, changed):
-                work.refused.append(work.batch.refuse(row, TOO_MANY, REASONS[TOO_MANY].text))
+                work.refuse(row, TOO_MANY)
                 return None
             if changed is not there:
                 return changed
@@ -255,7 +260,7 @@ class Writer:
             if written.outcome is Outcome.DONE:
                 work.updated.append(row)
             elif code := _NOT_TAKEN.get(written.outcome):
-                work.refused.append(work.batch.refuse(row, code, REASONS[code].text))
+                work.refuse(row, code)
             else:
                 late.append((row, contact))
         reach("updates-sent")

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -101,6 +102,17 @@ def test_many_who_open_a_new_file_at_once_all_get_it(tmp_path: Path) -> None:
         for file in range(50):
             for one in [threads.submit(opened, file) for _ in range(start.parties)]:
                 one.result()
+
+
+def test_who_opens_a_new_file_while_another_writes_to_it_waits(tmp_path: Path) -> None:
+    path = tmp_path / "c.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, ThreadPoolExecutor(1) as thread:
+        other.execute("BEGIN IMMEDIATE")
+        opening = thread.submit(connected, str(path), 60, cache_mib=1)
+        with suppress(TimeoutError):
+            opening.result(timeout=0.3)
+        other.execute("ROLLBACK")
+        opening.result().close()
 
 
 def test_a_thousand_contacts_and_their_receipt_are_one_commit(tmp_path: Path) -> None:

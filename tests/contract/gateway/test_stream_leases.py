@@ -45,7 +45,8 @@ def test_a_place_that_is_only_asked_for_is_not_held(server: RedisServer, taken: 
     user = b"user-%d" % taken
 
     async def story() -> None:
-        slow, other = Held(server.url, instance="a"), Shared(server.url, instance="b")
+        slow, other = (kind(server.url, instance=name, wait=PATIENCE) for kind, name in ((Held, "a"), (Shared, "b")))
+        assert isinstance(slow, Held)
         slow.hold_back()
         here, there = leases(slow), leases(other)
         keeping = asyncio.create_task(here.keep())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -58,6 +60,55 @@ def test_a_file_that_is_written_over_during_its_import_ends_it_with_an_error_and
     assert desk.data("undo", run["run"])["removed"] == 20_000
     assert desk.brought(name)["created"] == 20_000
     assert {one.name[:3] for one in desk.stored().values()} == {"Old"}
+
+
+def test_a_file_that_is_written_over_before_its_import_is_stopped_is_not_gone_on_with_either(desk: Desk) -> None:
+    words, passed = (desk.file(OLD), "--batch-size", "500"), Counter[str]()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def do(point: str) -> None:
+        passed[point] += 1
+        if passed["batch-sent"] == 1 and point == "batch-sent":
+            written_over(desk.root / "leads.csv", NEW)
+        if passed["batch-settled"] == 30 and point == "batch-settled":
+            signal.raise_signal(signal.SIGINT)
+
+    faults.watch(do)
+    try:
+        done = desk.here("import", *words)
+    finally:
+        faults.watch(None)
+        signal.signal(signal.SIGINT, before)
+    assert {one.name[:3] for one in desk.stored().values()} == {"Old", "New"}
+    desk.file(OLD)
+    desk.here("import", *words, "--resume").assert_told(ExitCode.CONFLICT, "two files", "undo")
+    done.assert_told(ExitCode.CONFLICT, "changed while it was read", "xgw contacts undo")
+    assert desk.data("imports")[0]["shards"][0]["state"] == "mixed"
+
+
+class Killed(BaseException):
+    """The code after the point is not reached."""
+
+
+def test_a_file_that_is_written_over_is_known_to_be_so_though_the_import_is_killed_right_after_it_saw_it(
+    desk: Desk,
+) -> None:
+    name = desk.file(OLD + "Bad,bad\n")
+
+    def do(point: str) -> None:
+        if point == "batch-sent":
+            written_over(desk.root / name, NEW)
+        if point == "rejects-written":
+            raise Killed
+
+    faults.watch(do)
+    try:
+        with pytest.raises(Killed):
+            desk.here("import", name)
+    finally:
+        faults.watch(None)
+    assert {one.name[:3] for one in desk.stored().values()} == {"Old", "New"}
+    desk.here("import", desk.file(OLD + "Bad,bad\n"), "--resume").assert_told(ExitCode.CONFLICT, "two files", "undo")
 
 
 def test_a_file_that_is_replaced_or_grows_during_its_import_is_imported_as_it_was(

@@ -132,6 +132,34 @@ def test_a_batch_that_is_invalid_as_a_whole_is_sent_row_by_row(behind: Desk, pro
     assert {c.email.casefold() for c in behind.stored().values()} == expected(TEXT).keys()
 
 
+def test_a_row_that_the_store_does_not_take_in_the_place_of_a_later_one_is_rejected_as_what_it_is(
+    behind: Desk, proxy: FirestoreFaultProxy
+) -> None:
+    rows = [f"{part}{n},p{n}@x.com" for part in "AB" for n in range(10, 30)]
+    name = behind.file("name,email\n" + "\n".join(rows) + "\n")
+    words = (name, "--batch-size", "20")
+    assert behind.brought(*words, "--shard", "2/2")["created"] == 20
+    proxy.plan = [Fault("rows", on="BatchWrite", times=1, skip=1, status=Status.INVALID_ARGUMENT, every=7)]
+    found = behind.data("import", *words, "--shard", "1/2", code=7)
+    (reason,) = found["reasons"]
+    assert (reason["code"], found["books"]["created"]) == ("NOT_STORABLE", 20 - reason["rows"])
+    merged = behind.data("imports", behind.data("imports")[0]["run"])
+    assert merged["whole"] is True
+    assert (merged["books"]["created"], merged["books"]["duplicate"]) == (20, 20 - reason["rows"])
+
+
+def test_an_undo_counts_as_restored_only_what_the_store_took_back(behind: Desk, proxy: FirestoreFaultProxy) -> None:
+    rows = "".join(f"{{}}{n},p{n}@x.com\n" for n in range(30))
+    behind.brought(behind.file("name,email\n" + rows.replace("{}", "Old")))
+    before = behind.stored()
+    name = behind.file("name,email\n" + rows.replace("{}", "New"))
+    assert behind.brought(name, "--on-duplicate", "update")["updated"] == 30
+    proxy.plan = [Fault("rows", on="BatchWrite", times=1, status=Status.INVALID_ARGUMENT, every=7)]
+    undone = behind.data("undo", behind.data("imports")[0]["run"])
+    assert (undone["restored"], undone["left_alone"]) == (30, 0)
+    assert behind.stored() == before
+
+
 def test_a_full_disk_stops_it_and_room_lets_it_go_on(tmp_path: Path) -> None:
     desk = Desk(tmp_path, f"sqlite://{tmp_path}/contacts.db")
     desk.brought(desk.file("name,email\nA,a@x.com\n"))

@@ -106,22 +106,43 @@ def test_books_that_hold_are_told(kept: Journal) -> None:
         ("UPDATE batch SET created = 9, unchanged = 1 WHERE n = 0", "15 created by the batches, 16 one by one"),
         ("DELETE FROM reject", "1 rejected by the batches, 0 one by one"),
         ("INSERT INTO picture VALUES (3, 0, 'id', '{}')", "0 updated by the batches, 1 one by one"),
-        ("DELETE FROM batch WHERE n = 0", None),
+        ("DELETE FROM batch WHERE n = 0", "rows 1 to 10 are missing"),
         ("UPDATE batch SET settled = 0 WHERE n = 10", "1 batch without an end"),
         ("UPDATE batch SET rows = 11, unchanged = 1 WHERE n = 0", "batch 0 counts 11 rows"),
         ('UPDATE batch SET start = \'{"byte": 31, "row": 10, "line": 3}\' WHERE n = 10', "rows 11 to 10 are missing"),
     ],
 )
-def test_books_that_do_not_hold_are_told_and_how(kept: Journal, spoil: str, words: str | None) -> None:
+def test_books_that_do_not_hold_are_told_and_how(kept: Journal, spoil: str, words: str) -> None:
     settled(kept, 0)
     settled(kept, 10, made=6, refused=1, unchanged=1, duplicate=2)
     with closing(sqlite3.connect(kept.path, isolation_level=None)) as other:
         other.execute(spoil)
-    if words is None:
-        return
     with pytest.raises(BooksDiffer) as found:
         books.check(kept, end=Position(40, 20, 22))
     assert words in found.value.cause
+
+
+@pytest.mark.parametrize("end", ["open", "left", "mixed", "undone"])
+def test_batches_may_be_missing_in_an_import_that_never_came_to_its_end_whatever_became_of_it(
+    kept: Journal, end: str
+) -> None:
+    settled(kept, 10)  # the one before it was still on its way
+    if end == "undone":
+        kept.undoing("me")
+        kept.undo_ended()
+    else:
+        kept.end(end)
+    merged = books.merged([kept])
+    assert (merged["gaps"], merged["balanced"], merged["whole"]) == ([], True, False)
+
+
+def test_batches_that_are_missing_in_an_import_that_is_done_are_told_after_its_undo_too(kept: Journal) -> None:
+    settled(kept, 10)
+    kept.end("done", books={"seconds": 1})
+    for _ in range(2):
+        assert books.merged([kept])["gaps"] == ["rows 1 to 10 are missing"]
+        kept.undoing("me")
+        kept.undo_ended()
 
 
 def test_an_end_that_was_not_reached_is_told(kept: Journal) -> None:

@@ -205,3 +205,13 @@ def test_neutralised_cells_come_back_through_a_file(cells: list[str]) -> None:
 def test_what_an_error_repeats_is_short_and_visible(value: str) -> None:
     assert shown(value).isprintable()
     assert len(shown(value)) <= 41
+
+
+def test_of_a_row_with_thousands_of_bad_fields_a_hundred_are_told_and_that_they_are_too_many() -> None:
+    columns = ("name", "email", *(f"customFields.k{n:04}" for n in range(3000)))
+    check = Validator(choose(columns), columns, tenant="t", run="run9", now=NOW, by="me")
+    found = refusal(check(["Ann", "a@x.org", *["\x01"] * 3000], 1))
+    codes = [found.code, *(one.code for one in found.also)]
+    assert codes == ["BAD_CHARACTER"] * 100 + ["TOO_MANY"]
+    far = refusal(check(["Ann", "a@x.org", *["v"] * 100, *["\x01"] * 2900], 1))
+    assert (far.code, far.also) == ("TOO_MANY", ())
