@@ -138,36 +138,56 @@ def _apply_command(number: int) -> click.Command:
         """Carry the phase out step by step: a new revision without traffic, measured; then traffic; measured again.
 
         What misses its limit is undone at once. What cannot be measured stops the phase and gets no traffic."""
-        from xgw.cli import phase_screens, saved_plan
-        from xgw.planning import plan as make_plan
-
-        command = f"phase{number} apply"
         if saved and (only or skip):
-            raise UsageFault(
-                "a saved plan is applied whole, or not at all",
-                cause=f"{saved} says which steps, and so does {'--only' if only else '--skip'}",
-                fix=f"save a plan of those steps: xgw phase{number} plan{_scope(only, skip)} --out FILE",
-            )
-        with opened(invocation, writing="" if dry_run else command) as bench:
-            if saved:
-                only = saved_plan.steps_of(saved, bench.target.id)
-            scope = _scope(only, skip, force)
-            planned = make_plan(bench.target, bench.ledger, phase_of(bench, number), only=only, skip=skip, force=force)
-            planned = aimed_plan(planned, invocation.aim)
-            if saved:
-                saved_plan.require_same(saved, planned)
-            if resume and not any(found.state == "resume" for found in planned.steps):
-                return _nothing_to_resume(invocation, bench, planned, scope)
-            if dry_run:
-                show(invocation, phase_screens.plan_report(planned, bench.target, invocation.out))
-                return ExitCode.OK
-            if bench.careful and not saved and planned.changes:
-                talk(invocation, phase_screens.plan_text(planned, bench.target, invocation.err))
-                confirm(invocation, f"{bench.careful} Apply?")
-            run = _run_apply(invocation, bench, planned, command, scope, force)
-        return _conclude(run, number, scope)
+            raise _asked_twice(number, saved, only, skip)
+        return _apply(invocation, number, saved, only, skip, force=force, resume=resume, dry_run=dry_run)
 
     return apply
+
+
+def _asked_twice(number: int, saved: Path, only: Wish, skip: Wish) -> UsageFault:
+    """The fault of a saved plan beside options that say which steps."""
+    return UsageFault(
+        "a saved plan is applied whole, or not at all",
+        cause=f"{saved} says which steps, and so does {'--only' if only else '--skip'}",
+        fix=f"save a plan of those steps: xgw phase{number} plan{_scope(only, skip)} --out FILE",
+    )
+
+
+def _apply(
+    invocation: Invocation,
+    number: int,
+    saved: Path | None,
+    only: Wish,
+    skip: Wish,
+    *,
+    force: bool,
+    resume: bool,
+    dry_run: bool,
+) -> int:
+    """Plan, show or ask as the options say, carry it out, and tell how it ended; a saved plan is held against what is there."""
+    from xgw.cli import phase_screens, saved_plan
+    from xgw.planning import plan as make_plan
+
+    command = f"phase{number} apply"
+    with opened(invocation, writing="" if dry_run else command) as bench:
+        if saved:
+            only = saved_plan.steps_of(saved, bench.target.id)
+        scope = _scope(only, skip, force)
+        planned = make_plan(bench.target, bench.ledger, phase_of(bench, number), only=only, skip=skip, force=force)
+        planned = aimed_plan(planned, invocation.aim)
+        if saved:
+            saved_plan.require_same(saved, planned)
+        if resume and not any(found.state == "resume" for found in planned.steps):
+            return _nothing_to_resume(invocation, bench, planned, scope)
+        if dry_run:
+            show(invocation, phase_screens.plan_report(planned, bench.target, invocation.out))
+            return ExitCode.OK
+        if bench.careful and not saved and planned.changes:
+            talk(invocation, phase_screens.plan_text(planned, bench.target, invocation.err))
+            confirm(invocation, f"{bench.careful} Apply?")
+        run = _run_apply(invocation, bench, planned, command, scope, force)
+    return _conclude(run, number, scope)
 
 
 def _nothing_to_resume(invocation: Invocation, bench: Opened, planned: PhasePlan, scope: str) -> int:
