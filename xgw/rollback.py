@@ -132,7 +132,7 @@ def _ask(url: str) -> int:
 def release(target: Target, ledger: Ledger, role: str, *, command: str) -> Service:
     """Give the traffic back to "latest". Raises Refused when the latest revision is not ready, and Conflict when nobody has
     proven it: it gets traffic when it is proven, or when somebody says so by its name."""
-    service = target.service(role)
+    service = target.settled(role)
     _refuse_own_candidate(target, ledger, role, service)
     if service.latest_ready != service.latest_created:
         raise Refused(
