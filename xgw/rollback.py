@@ -269,10 +269,12 @@ def _name_after_the_move(service: Service) -> str:
 
 
 def _mark_undone(target: Target, ledger: Ledger, planned: Rollback, run: int) -> None:
+    """The attempts whose values are gone lose them first: one that a crash then leaves as "reverting" has nothing to put back,
+    and finishing it does not touch the pinned traffic."""
     for attempt in _gone(ledger, target, planned.role, planned.to):
         place = {"target": target.id, "run": run, "attempt": attempt.id, "step": attempt.step}
-        if {delta.role for delta in deltas_of(attempt)} > {planned.role}:
-            ledger.append("undone", body={"roles": [planned.role]}, **place)  # type: ignore[arg-type]
+        ledger.append("undone", body={"roles": [planned.role]}, **place)  # type: ignore[arg-type]
+        if {delta.role for delta in deltas_of(attempt)} != {planned.role}:
             continue
         if attempt.state != "reverting":
             ledger.append("reverting", body={"why": "service rolled back"}, **place)  # type: ignore[arg-type]
