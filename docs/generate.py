@@ -219,9 +219,9 @@ def notes() -> str:
 
 def ledger_schema() -> str:
     """The ledger's SQL, as it is executed."""
-    from xgw import ledger
+    from xgw.ledger_file import SCHEMA
 
-    return f"```sql\n{ledger._SCHEMA.strip()}\n```"
+    return f"```sql\n{SCHEMA.strip()}\n```"
 
 
 def fault_points() -> str:

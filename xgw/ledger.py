@@ -25,15 +25,14 @@ import json
 import os
 import socket
 import sqlite3
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xgw.errors import LedgerFault
+from xgw.ledger_file import as_ledger_fault, open_file
 from xgw.plan.model import now
 
 MOVES: Mapping[str, frozenset[str]] = {
@@ -58,30 +57,7 @@ NOTES = frozenset({"evidence", "undone", "run", "run-end", "skipped", "lock", "p
 UNGUARDED = frozenset({"run-end", "lock"})
 """Records that are written whoever holds the target by now: how a run ended, and who broke whose lock."""
 
-VERSION = 1
 GENESIS = "0" * 64
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS record (
-  serial  INTEGER PRIMARY KEY,
-  at      TEXT NOT NULL,
-  target  TEXT NOT NULL,
-  run     INTEGER NOT NULL,
-  attempt INTEGER NOT NULL,
-  step    TEXT NOT NULL,
-  kind    TEXT NOT NULL,
-  body    TEXT NOT NULL,
-  hash    TEXT NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS record_by_target ON record (target, kind, serial);
-CREATE INDEX IF NOT EXISTS record_by_attempt ON record (attempt, serial);
-CREATE INDEX IF NOT EXISTS record_by_step ON record (target, step, attempt);
-CREATE INDEX IF NOT EXISTS record_by_run ON record (run, serial);
-CREATE TRIGGER IF NOT EXISTS record_is_never_changed BEFORE UPDATE ON record
-  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS record_is_never_removed BEFORE DELETE ON record
-  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-"""
 
 
 @dataclass(frozen=True)
@@ -126,37 +102,12 @@ class Ledger:
         self.path = path
         self.guard: Callable[[], None] = lambda: None
         """Called before a record is written; raises when this process may not go on: its lock was taken away."""
-        with _as_ledger_fault(path):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if not path.exists():
-                _create(path)
-            elif not path.stat().st_size:
-                raise LedgerFault(
-                    f"the ledger {path} is empty: what was recorded in it is lost",
-                    cause="the file has 0 bytes, and xgw never leaves one like that",
-                    fix="restore it from a backup; or move it away, with its -wal and -shm files, to start a new one",
-                )
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
+        self._db = open_file(path)
         try:
-            with _as_ledger_fault(path):
-                self._prepare()
             self.check(last=200)
         except BaseException:
             self._db.close()
             raise
-
-    def _prepare(self) -> None:
-        _switch_to_wal(self._db)
-        self._db.execute("PRAGMA synchronous=FULL")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise LedgerFault(
-                f"the ledger {self.path} was written by a newer xgw",
-                cause=f"its format is {version}; this xgw knows formats up to {VERSION}",
-                fix="upgrade xgw-ops, or set XGW_HOME to another directory",
-            )
-        if version < VERSION:
-            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
 
     def close(self) -> None:
         """Release the file."""
@@ -179,7 +130,7 @@ class Ledger:
         if kind not in UNGUARDED:
             self.guard()
         at, text = now(), _canonical(body or {})
-        with _as_ledger_fault(self.path), self._transaction():
+        with as_ledger_fault(self.path), self._transaction():
             if kind not in NOTES:
                 before = self._state_of(attempt)
                 if kind not in MOVES[before]:
@@ -211,9 +162,17 @@ class Ledger:
         return _folded(self._read("target = ? AND attempt > 0", target))
 
     def latest(self, target: str) -> dict[str, Attempt]:
-        """Step id -> its newest attempt on `target`."""
+        """Step id -> the attempt at it that counts: the newest one that a run left in the middle, else the newest. What is put
+        back may be older than the newest attempt, which ended."""
         newest = "SELECT max(attempt) FROM record WHERE target = ? AND attempt > 0 GROUP BY step"
-        return {attempt.step: attempt for attempt in _folded(self._read(f"attempt IN ({newest})", target))}
+        moves = "SELECT attempt, kind, max(serial) FROM record WHERE target = ? AND attempt > 0 AND kind NOT IN"
+        left = f"SELECT attempt FROM ({moves} ({_marks(NOTES)}) GROUP BY attempt) WHERE kind IN ({_marks(OPEN)})"  # noqa: S608
+        where = f"attempt IN ({newest}) OR attempt IN ({left})"
+        found: dict[str, Attempt] = {}
+        for attempt in _folded(self._read(where, target, target, *sorted(NOTES), *sorted(OPEN))):
+            if attempt.state in OPEN or attempt.step not in found or found[attempt.step].state not in OPEN:
+                found[attempt.step] = attempt
+        return found
 
     def standing(self, target: str, step: str) -> list[Attempt]:
         """The attempts at one step that were not put back, oldest first."""
@@ -245,12 +204,12 @@ class Ledger:
 
     def _read(self, where: str, *values: object) -> list[Record]:
         sql = f"SELECT * FROM record WHERE {where} ORDER BY serial"  # noqa: S608 - the conditions are ours, values are bound
-        with _as_ledger_fault(self.path):
+        with as_ledger_fault(self.path):
             return [_record(row) for row in self._db.execute(sql, values)]
 
     def check(self, *, last: int | None = None) -> int:
         """Recompute the hash chain (of the last N records, or all) and return how many hold. Raises LedgerFault at a break."""
-        with _as_ledger_fault(self.path):
+        with as_ledger_fault(self.path):
             if last is None and (sound := self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
                 raise sqlite3.DatabaseError(
                     sound
@@ -271,8 +230,9 @@ class Ledger:
         return len(rows)
 
     def _state_of(self, attempt: int) -> str:
-        marks = ",".join("?" * len(NOTES))
-        sql = f"SELECT kind FROM record WHERE attempt = ? AND kind NOT IN ({marks}) ORDER BY serial DESC LIMIT 1"  # noqa: S608
+        sql = (
+            f"SELECT kind FROM record WHERE attempt = ? AND kind NOT IN ({_marks(NOTES)}) ORDER BY serial DESC LIMIT 1"  # noqa: S608
+        )
         row = self._db.execute(sql, (attempt, *sorted(NOTES))).fetchone() if attempt else None
         return str(row[0]) if row else ""
 
@@ -292,38 +252,6 @@ class Ledger:
         self._db.execute("COMMIT")
 
 
-def _create(path: Path) -> None:
-    """A new ledger comes to be whole or not at all: a file of 0 bytes was a ledger once. Several may create it at once."""
-    descriptor, name = tempfile.mkstemp(
-        prefix=f".{path.name}.", dir=path.parent
-    )  # for its owner only; so are its side files
-    os.close(descriptor)
-    fresh = Path(name)
-    try:
-        with closing(sqlite3.connect(fresh, isolation_level=None)) as db:
-            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
-        with suppress(FileExistsError):
-            os.link(fresh, path)  # unlike a renaming, it takes nobody's place
-    except OSError:
-        if not path.exists():  # a file system without links
-            os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _switch_to_wal(db: sqlite3.Connection) -> None:
-    """Switching needs the file for itself, and SQLite does not wait for that: two processes opening a new ledger at once
-    would see "locked"."""
-    for _ in range(100):
-        try:
-            db.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error):
-                raise
-            time.sleep(0.05)
-
-
 def who() -> str:
     """The person at the keyboard, as runs and locks name them."""
     try:
@@ -332,6 +260,10 @@ def who() -> str:
         user = str(os.getuid())
     # Bytes that are no text (a name in another encoding) could not be written down.
     return f"{user}@{socket.gethostname()}".encode("utf-8", "backslashreplace").decode()
+
+
+def _marks(values: Collection[str]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _folded(records: list[Record]) -> list[Attempt]:
@@ -365,7 +297,9 @@ def _made(record: Record) -> tuple[list[Any], str]:
         return [delta["revision"] for delta in body["deltas"]], f"step {record.step}"
     if record.kind == "pin":
         return [body["revision"]] if "revision" in body else [], "rollback"  # older ledgers do not say it
-    return list(body.get("serving", {}).values()), f"put back step {record.step}"
+    kept = body.get("left", ())  # there the traffic stayed by name on what served: nothing was made that serves
+    serving = [name for role, name in body.get("serving", {}).items() if role not in kept]
+    return serving, f"put back step {record.step}"
 
 
 def _record(row: tuple[Any, ...]) -> Record:
@@ -379,24 +313,3 @@ def _canonical(body: Mapping[str, Any]) -> str:
 
 def _digest(previous: str, *columns: object) -> str:
     return hashlib.sha256(_canonical({"previous": previous, "record": columns}).encode()).hexdigest()
-
-
-@contextmanager
-def _as_ledger_fault(path: Path) -> Iterator[None]:
-    """Map what SQLite and the file system say to LedgerFault, with a fix for each kind."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        text = str(error)
-        fix = (
-            "stop the other xgw, or wait for it"
-            if "locked" in text
-            else "check space and permissions of that directory"
-        )
-        raise LedgerFault(f"the ledger {path} cannot be written", cause=text, fix=fix) from error
-    except sqlite3.DatabaseError as error:
-        fix = f"keep a copy of {path}; then restore it from a backup or start a new one with another XGW_HOME"
-        raise LedgerFault(f"the ledger {path} cannot be read", cause=str(error), fix=fix) from error
-    except OSError as error:
-        fix = "set XGW_HOME to a directory you can write"
-        raise LedgerFault(f"the ledger {path} cannot be opened", cause=str(error), fix=fix) from error

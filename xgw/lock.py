@@ -126,6 +126,8 @@ def _checked(told: Holder) -> Holder:
     kinds = {"pid": int, "started": (int, float)}
     if not all(isinstance(value, kinds.get(name, str)) for name, value in asdict(told).items()):  # type: ignore[arg-type]
         raise ValueError("a part of it is of another kind")
+    if told.pid <= 0:
+        raise ValueError("no process has this pid")
     told.age  # noqa: B018  a `since` that is no moment raises here
     return told
 

@@ -14,12 +14,27 @@ from functools import lru_cache
 
 MARK = "masked:"
 _NAMED = re.compile(
-    r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|(?:^|_)[A-Z]*KEYS?(?:_|$)|(?:^|_)(?:PWD|DSN)$", re.IGNORECASE
+    r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PASSCODE|CREDENTIAL|WEBHOOK|(?:^|_)[A-Z]*KEYS?(?:_|$)"
+    r"|(?:^|_)(?:PASS|AUTH|JWT|PWD|DSN)$",
+    re.IGNORECASE,
 )
-_OPEN = re.compile(r"AUTH_KEYS(_.*)?|RATE_LIMIT_KEYS|.*_(FILE|PATH|TTL|SECONDS)", re.IGNORECASE)
+_OPEN = re.compile(r"AUTH_KEYS(_REFETCH|_STALE)?|RATE_LIMIT_KEYS|.*_(FILE|PATH|TTL|SECONDS)", re.IGNORECASE)
 """Names that only sound like it: where public keys are, a number of keys, a path, a time."""
-_USER = re.compile(r"(?<=://)[^/?#\s]*@")
-_SAID = re.compile(r"((?:password|passwd|pwd|token|secret|api[_-]?key|signature)=)[^;&#\s]+", re.IGNORECASE)
+_USER = re.compile(r"(?<=://)(?:[^/?#\s]*@|[^/?#\s:@\[]*:(?!\d{1,5}(?:[/?#,\s]|$))\S*@)")
+"""Who logs in at a URL; also with a password that has signs in it which a URL may not have there."""
+_NOUN = (
+    r"(?:password|passwd|passphrase|pwd|token|secret|signature|(?:api|access|account|private)[_-]?key"
+    r"|(?<![a-z])(?:pass|sig|auth)|(?<=[?&])key)"
+)
+_SAID = re.compile(
+    rf"({_NOUN}(?:[\"']?\s*=\s*|[\"']\s*:\s*|(?<!secret):\s+))(?:\"[^\"]*\"|'[^']*'|[^;&\s]+)", re.IGNORECASE
+)
+"""What is called a password: in a query, a connection string, JSON, YAML."""
+_FORMED = re.compile(
+    r"\b(?:xox[a-z]-|gh[pousr]_|github_pat_|glpat-|sk[-_](?:live|test|proj)|AKIA|AIza|ya29\.)[\w.-]{8,}"
+    r"|\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*|(?<=hooks\.slack\.com/services/)\S+|(?<=\bBearer )\S+|(?<=\bBasic )\S+"
+)
+"""What has the form of a well-known kind of token, or stands where one does."""
 
 
 def is_named_secret(name: str) -> bool:
@@ -28,8 +43,8 @@ def is_named_secret(name: str) -> bool:
 
 
 def readable(text: str) -> str:
-    """The text with the secrets inside replaced: who logs in at a URL, and what is called a password."""
-    return _SAID.sub(r"\1***", _USER.sub("***@", text))
+    """The text with the secrets inside replaced: who logs in at a URL, what is called a password, what looks like a token."""
+    return _FORMED.sub("***", _SAID.sub(r"\1***", _USER.sub("***@", text)))
 
 
 def is_secret(name: str, value: str) -> bool:

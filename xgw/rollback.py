@@ -132,7 +132,7 @@ def _ask(url: str) -> int:
 def release(target: Target, ledger: Ledger, role: str, *, command: str) -> Service:
     """Give the traffic back to "latest". Raises Refused when the latest revision is not ready, and Conflict when nobody has
     proven it: it gets traffic when it is proven, or when somebody says so by its name."""
-    service = target.service(role)
+    service = target.settled(role)
     _refuse_own_candidate(target, ledger, role, service)
     if service.latest_ready != service.latest_created:
         raise Refused(
@@ -269,10 +269,12 @@ def _name_after_the_move(service: Service) -> str:
 
 
 def _mark_undone(target: Target, ledger: Ledger, planned: Rollback, run: int) -> None:
+    """The attempts whose values are gone lose them first: one that a crash then leaves as "reverting" has nothing to put back,
+    and finishing it does not touch the pinned traffic."""
     for attempt in _gone(ledger, target, planned.role, planned.to):
         place = {"target": target.id, "run": run, "attempt": attempt.id, "step": attempt.step}
-        if {delta.role for delta in deltas_of(attempt)} > {planned.role}:
-            ledger.append("undone", body={"roles": [planned.role]}, **place)  # type: ignore[arg-type]
+        ledger.append("undone", body={"roles": [planned.role]}, **place)  # type: ignore[arg-type]
+        if {delta.role for delta in deltas_of(attempt)} != {planned.role}:
             continue
         if attempt.state != "reverting":
             ledger.append("reverting", body={"why": "service rolled back"}, **place)  # type: ignore[arg-type]

@@ -13,16 +13,17 @@ What fails its limit is undone at once. What cannot be measured stops the phase 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from xgw import faults
-from xgw.errors import Conflict, ExitCode, XgwError
-from xgw.ledger import Attempt, Ledger, who
+from xgw.errors import Conflict, ExitCode, LedgerFault, XgwError
+from xgw.ledger import Ledger, who
 from xgw.plan.model import Evidence, Outcome, Phase, Step, Verdict
 from xgw.planning import PhasePlan, StepPlan, deltas_of, plan_step, standing_deltas
-from xgw.stages import OUTCOMES, REFUSED, STAGES, Job, View, leave_unmade, probe, put_back
+from xgw.putting_back import ASKED, ROLLBACK, left_by_name, put_step_back, undo_earlier
+from xgw.stages import FORCED, OUTCOMES, REFUSED, STAGES, Job, View, probe
 from xgw.target import Target
 
 
@@ -76,7 +77,8 @@ def apply(
 ) -> Run:
     """Carry the plan out step by step; stop at the first step that does not end validated, or between two steps when
     `stop` says so. Raises Conflict, before any change, when a step is pinned or has drifted."""
-    _refuse_pinned_or_drifted(planned)
+    for found in planned.steps:
+        _refuse_pinned_or_drifted(found)
     if planned.done:
         results = tuple(_unchanged(found) for found in planned.steps)
         return Run(0, command, results, _exit_code(results), 0.0)
@@ -117,9 +119,13 @@ def _carry_out(bench: Bench, run: int, found: StepPlan, *, force: bool) -> StepR
     job = (
         _pick_up(bench, run, found, force=force) if found.state == "resume" else _intend(bench, run, found, force=force)
     )
+    if job.state == "reverted" and job.why in ASKED:
+        again = plan_step(bench.target, bench.ledger, step, force=force)
+        _refuse_pinned_or_drifted(again)
+        return _carry_out(bench, run, again, force=force)
     while job.state in STAGES:
         STAGES[job.state](job)
-    undone = _undo_earlier(bench, run, job)
+    undone = undo_earlier(job)
     outcome, seconds = OUTCOMES[job.state], time.monotonic() - began
     bench.view.step_finished(step.id, outcome.value, f"{step.title}: {job.why}" if job.why else step.title, seconds)
     return StepResult(
@@ -127,20 +133,12 @@ def _carry_out(bench: Bench, run: int, found: StepPlan, *, force: bool) -> StepR
     )
 
 
-def _undo_earlier(bench: Bench, run: int, job: Job) -> bool:
-    """A live step that was measured again and missed its limit has nothing of this run to undo: what earlier runs wrote for
-    it is put back. True when there was something."""
-    missed = job.state == "reverted" and any(seen.verdict is Verdict.FAILED for seen in job.seen)
-    earlier = bench.ledger.standing(bench.target.id, job.step.id) if missed and not job.deltas else []
-    if earlier:
-        job.left = _put_step_back(bench, run, job.step, earlier, force=False)
-    return bool(earlier)
-
-
 def _intend(bench: Bench, run: int, found: StepPlan, *, force: bool) -> Job:
     """A new attempt, its intent recorded. What was shown is what is done: a step that would now write something else is
     refused with Conflict."""
     step = found.step
+    for change in step.changes:  # what is still starting can neither be built on nor be told from what does not start
+        bench.target.settled(change.role)
     fresh = plan_step(bench.target, bench.ledger, step, force=force)
     shown = [(delta.role, delta.fields) for delta in found.deltas]
     if [(delta.role, delta.fields) for delta in fresh.deltas] != shown or fresh.state != found.state:
@@ -157,7 +155,7 @@ def _intend(bench: Bench, run: int, found: StepPlan, *, force: bool) -> Job:
 
 def _pick_up(bench: Bench, run: int, found: StepPlan, *, force: bool) -> Job:
     """The unfinished attempt of an earlier run, standing where that run left it; one that was being put back is put back
-    to its end, together with the others of its step that were."""
+    to its end, together with the others of its step that were. What it is put back for was seen then."""
     attempt = bench.ledger.latest(bench.target.id)[found.step.id]
     job = Job(bench.target, bench.ledger, bench.view, run, found.step, attempt.id, attempt.state, deltas_of(attempt))
     bench.view.step_note(found.step.id, found.reason)
@@ -165,8 +163,10 @@ def _pick_up(bench: Bench, run: int, found: StepPlan, *, force: bool) -> Job:
         job.move(attempt.paused_at)
     elif job.state == "reverting":
         begun = [a for a in bench.ledger.standing(bench.target.id, found.step.id) if a.state == "reverting"]
-        _put_step_back(bench, run, found.step, begun, force=force or attempt.why.startswith("forced"))
-        job.state, job.why = "reverted", attempt.why
+        job.seen = [Evidence(**{**seen, "verdict": Verdict(seen["verdict"])}) for seen in attempt.evidence]
+        job.why = attempt.why
+        job.left = put_step_back(job, begun, why=FORCED if force else attempt.why)
+        job.state = "reverted"
     return job
 
 
@@ -214,91 +214,34 @@ def revert(bench: Bench, steps: Sequence[Step], *, command: str, force: bool = F
     wanted = sorted((step for step in steps if standing[step.id]), key=lambda step: -standing[step.id][-1].id)
     if not wanted:
         return Run(0, command, (), ExitCode.OK, 0.0)
-    held: dict[str, str] = {}
+    held = left_by_name(bench.target, bench.ledger)
     with _recorded(bench, command) as run:
         for step in wanted:
-            began = time.monotonic()
+            began, wrote = time.monotonic(), bool(standing_deltas(standing[step.id]))
             bench.view.step_started(step.id, step.title)
-            left = _put_step_back(bench, run.id, step, standing[step.id], force=force, held=held)
-            held |= left
+            why = FORCED if force else ROLLBACK
+            job = Job(bench.target, bench.ledger, bench.view, run.id, step, 0, "", ())
+            left = put_step_back(job, standing[step.id], why=why, held=held)
+            held |= left.keys()
             seconds = time.monotonic() - began
             bench.view.step_finished(step.id, "reverted", step.title, seconds)
-            run.end(StepResult(step, Outcome.SKIPPED, "put back", (), seconds, changed=True, left=_text(left)))
+            run.end(StepResult(step, Outcome.SKIPPED, "put back", (), seconds, changed=wrote, left=_text(left)))
     return run.result()
 
 
-def _put_step_back(
-    bench: Bench,
-    run: int,
-    step: Step,
-    attempts: Sequence[Attempt],
-    *,
-    force: bool,
-    held: Collection[str] = (),
-) -> dict[str, str]:
-    """Write back what all standing attempts wrote together; returns what that leaves to a person, by role. They are marked
-    newest first, so that what is left after a crash in between still is a chain from the beginning. `held` are roles whose
-    traffic this run itself had to leave by name: that is no pin."""
-    why = "forced rollback" if force else "rollback"
-    deltas = standing_deltas([*attempts[:-1], _made(bench, step, attempts[-1])])
-    jobs = [
-        Job(bench.target, bench.ledger, bench.view, run, step, attempt.id, attempt.state, deltas, why=why)
-        for attempt in reversed(attempts)
-    ]
-    _refuse_moved(jobs[0], held)
-    for job in jobs:
-        if job.state != "reverting":
-            job.move("reverting", why=why)
-            faults.reach("reverting-recorded")
-    put_back(jobs[0])
-    for job in jobs[1:]:
-        job.move("reverted")
-    return jobs[0].left
-
-
-def _made(bench: Bench, step: Step, newest: Attempt) -> Attempt:
-    """The attempt without what it never got to make."""
-    if newest.state not in ("intended", "reverting"):
-        return newest
-    job = Job(bench.target, bench.ledger, bench.view, 0, step, newest.id, newest.state, deltas_of(newest))
-    leave_unmade(job)
-    return replace(newest, deltas=tuple(delta.to_json() for delta in job.deltas))
-
-
-def _refuse_moved(job: Job, held: Collection[str] = ()) -> None:
-    """Raises Conflict at a pin or a drift. A step that is being put back already looks at its fields as it goes."""
-    if job.why.startswith("forced") or job.state == "reverting":
-        return
-    pinned = [
-        delta.role for _, delta in job.pairs() if delta.role not in held and job.target.service(delta.role).pinned
-    ]
-    if pinned and job.state == "validated":  # an unfinished step holds its traffic by name itself
+def _refuse_pinned_or_drifted(found: StepPlan) -> None:
+    if found.state == "pinned":
         raise Conflict(
-            f"step {job.step.id}: the traffic of {', '.join(pinned)} is pinned to a revision",
-            cause="putting the step back would move the traffic to the latest revision again",
-            fix=f"xgw rollback --release {pinned[0]}, then the same command; or --force",
+            f"step {found.step.id}: {found.reason}",
+            cause="a new revision would get no traffic",
+            fix=f"xgw rollback --release {found.pinned[0]}",
         )
-    moved = [text for change, delta in job.pairs() for text in change.drifted(job.target, delta)]
-    if moved:
+    if found.state == "drift":
         raise Conflict(
-            f"step {job.step.id} drifted", cause="; ".join(moved), fix="put it back by hand, or overwrite it: --force"
+            f"step {found.step.id}: {found.reason}",
+            cause="somebody changed what the ledger had written",
+            fix="put it back by hand, or write the plan's value again: --force",
         )
-
-
-def _refuse_pinned_or_drifted(planned: PhasePlan) -> None:
-    for found in planned.steps:
-        if found.state == "pinned":
-            raise Conflict(
-                f"step {found.step.id}: {found.reason}",
-                cause="a new revision would get no traffic",
-                fix=f"xgw rollback --release {found.pinned[0]}",
-            )
-        if found.state == "drift":
-            raise Conflict(
-                f"step {found.step.id}: {found.reason}",
-                cause="somebody changed what the ledger had written",
-                fix="put it back by hand, or write the plan's value again: --force",
-            )
 
 
 @dataclass
@@ -352,7 +295,12 @@ def _recorded(bench: Bench, command: str) -> Iterator[_Open]:
             {"step": r.step.id, "outcome": r.outcome.value, "reason": r.reason, "changed": r.changed} for r in run.ended
         ]
         body = {"steps": steps, "seconds": run.result().seconds, "error": error, "exit": int(code)}
-        bench.ledger.append("run-end", target=bench.target.id, run=run.id, body=body)
+        try:
+            bench.ledger.append("run-end", target=bench.target.id, run=run.id, body=body)
+        except LedgerFault as fault:
+            if not error:  # else the fault that ended the run says more
+                fault.so_far = replace(run.result(), exit_code=fault.exit_code)
+                raise
 
 
 def _text(left: Mapping[str, str]) -> str:

@@ -26,6 +26,10 @@ REFUSED = "the platform refused it"
 """How the reason of a step begins that the platform would not make: nothing was measured, so no limit was missed."""
 
 
+FORCED = "forced rollback"
+"""Why a step is put back over what somebody changed since."""
+
+
 class View(Protocol):
     """Who watches a run. Every method returns at once."""
 
@@ -129,7 +133,7 @@ def leave_unmade(job: Job) -> None:
 
 def put_back(job: Job) -> None:
     """reverting -> reverted: newest written first."""
-    force = job.why.startswith("forced")
+    force = job.why == FORCED
     told = {change.role: change.revert(job.target, delta, force=force) for change, delta in reversed(job.pairs())}
     job.left = {role: text for role, text in told.items() if text}
     for text in job.left.values():

@@ -65,6 +65,11 @@ class Target:
                 fix="name the services of your deployment in xgw.toml: xgw init",
             ) from error
 
+    def settled(self, role: str) -> Service:
+        """The service of a role once no change of it is under way: a run that died may have sent for what is still starting.
+        Raises NotFound, and Unreachable when it takes too long."""
+        return self.run.settled(self.service(role).name)
+
     def revisions(self, role: str) -> list[Revision]:
         """The revisions of a role's service, newest first."""
         return self.run.revisions(self.names[role])

@@ -247,6 +247,18 @@ def test_a_role_that_a_rollback_undid_is_left_out_of_what_the_attempt_wrote(open
     assert ledger.latest(TARGET)["1.1"].deltas == ()
 
 
+def test_the_attempt_that_counts_is_the_one_left_in_the_middle_also_when_a_newer_one_ended(opened):
+    ledger = opened()
+    older = walk(ledger, "intended", "applied", "promoting", "promoted", "validated")
+    newer = walk(ledger, "intended", "reverting", "reverted")
+    assert ledger.latest(TARGET)["1.1"].id == newer
+    ledger.append("reverting", target=TARGET, run=2, attempt=older, step="1.1")
+    ledger.append("evidence", target=TARGET, run=2, attempt=older, step="1.1", body={"probe": "memory"})
+    assert ledger.latest(TARGET)["1.1"].id == older
+    ledger.append("reverted", target=TARGET, run=2, attempt=older, step="1.1")
+    assert ledger.latest(TARGET)["1.1"].id == newer
+
+
 def test_who_made_a_revision_is_told_for_steps_put_backs_and_rollbacks_also_of_older_ledgers(tmp_path):
     ledger = Ledger(tmp_path / "ledger.db")
     attempt = walk(ledger, "intended", "reverting")

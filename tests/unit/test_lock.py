@@ -80,6 +80,7 @@ UNREADABLE = {
     "no moment": {"since": "yesterday"},
     "a moment of no zone": {"since": "2026-11-29T05:00:00"},
     "no pid": {"pid": "7"},
+    "a pid of nobody": {"pid": -1},
     "not utf-8": b"\xff",
 }
 

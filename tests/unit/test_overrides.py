@@ -35,6 +35,8 @@ BAD = [
     ('[overrides."1.6".env]\nWS_MAX_TOTAL = "\u0665"', "wants a whole number", ""),
     ('[overrides."1.5".env]\nBREAKER = "yes"', "wants on or off", ""),
     ('[overrides."1.8".env]\nCORS_ALLOWED_ORIGINS = ""', "wants a value", ""),
+    ('[overrides."1.9".env]\nLOG_SAMPLE_RATE = "secret:rate"', "reference to a secret", "the value itself"),
+    ('[overrides."1.8".env]\nCORS_ALLOWED_ORIGINS = "secret:origins"', "reference to a secret", ""),
 ]
 
 
@@ -55,6 +57,7 @@ def test_an_override_that_cannot_be_carried_out_is_refused_with_its_line(
         '[overrides."1.8"]\nenv = { CORS_ALLOWED_ORIGINS = "https://a.example" }',
         '[overrides."1.9".env]\nLOG_SAMPLE_RATE = "1"\nLOG_LEVEL = "warning"',
         '[overrides."1.1"]\nexecution_environment = "gen2"\n[overrides."1.2"]\nexecution_environment = "gen1"',
+        '[overrides."1.8".env]\nEXTRA_TOKEN = "secret:token/3"',
         '[overrides."1.6".env]\nWS_MAX_PER_USER = "3"\nWS_PING_INTERVAL = "anything: no step knows its kind"',
     ],
 )

@@ -42,6 +42,21 @@ CLEAR = {
     "REDIS_URL": "redis://:hunter2@10.0.0.3:6379",
     "SIGNING": "-----BEGIN PRIVATE KEY-----\nhunter2",
     "DB_SECRET": "secret:hunter2/1",
+    "SMTP_PASS": "hunter2",
+    "REDIS_AUTH": "hunter2",
+    "AUTH_KEYS_SECRET": "hunter2",
+    "ALERT_WEBHOOK_URL": "https://example.com/hunter2",
+    "DATABASE": "postgres://me:hunter2/of#many?signs@db/x",
+    "CONNECTION": "Server=db;Password='hunter2 hunter2'",
+    "CONNECTION_HASH": "password=ab#hunter2",
+    "STORAGE": "AccountName=a;AccountKey=hunter2==",
+    "CONFIG": '{"client_secret": "hunter2"}',
+    "CONFIG_YAML": "user: me\npassword: hunter2",
+    "SIGNED": "https://example.com/?sig=hunter2",
+    "BOT": "xoxb-123456789012-hunter2",
+    "HOOK": "https://hooks.slack.com/services/T0/B0/hunter2",
+    "HEADER": "Authorization: Bearer hunter2",
+    "TICKET": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.hunter2",
 }
 
 
@@ -75,6 +90,10 @@ def test_of_an_address_only_the_login_is_masked():
         ("CORS_ALLOWED_ORIGINS", "https://a.example,https://*.b.example"),
         ("CACHE_ROUTES", "/api/v2/slack ttl=30 scope=user"),
         ("API_TOKEN", ""),
+        ("UPSTREAM", "http://host:8080/path?mail=me@example.com"),
+        ("AUTHOR", "author=me, tokens=3, bypass=1"),
+        ("AUTH_KEYS_STALE", "86400"),
+        ("MODEL", "risk-assessment"),
     ],
 )
 def test_what_only_sounds_like_a_secret_is_read_as_it_is(name, value):

@@ -135,7 +135,7 @@ class ServiceSpec:
         that somebody else deployed meanwhile, because putting a step back proves nothing about that."""
         if delta.empty:
             return ""
-        service = target.service(self.role)
+        service = target.settled(self.role)
         if not force and (moved := _drift(service, delta)):
             raise Conflict(
                 f"{service.name} drifted",
@@ -250,7 +250,7 @@ def _blocked(role: str, service: Service, wanted: Mapping[str, str]) -> Blocked 
             f"{memory} is below the {GEN2_FLOOR} that execution environment gen2 needs",
             'skip it, or accept gen1 for this step in xgw.toml: [overrides."{step}"] execution_environment = "gen1"',
         )
-    if service.latest_created != service.latest_ready:
+    if service.settled and service.latest_created != service.latest_ready:  # what is still starting blocks nothing yet
         return Blocked(
             role,
             f"its latest revision {service.latest_created} is not ready, and a change would build on it: {service.reason}",

@@ -18,7 +18,7 @@ KINDS = (
     (r"[1-9][0-9]{0,8}", r"[1-9][0-9]{0,8}", "a whole number above 0"),
     (r"0\.[0-9]+", r"0|1|0\.[0-9]{1,9}", "a share from 0 to 1, as in 0.1"),
     (r"on|off", r"on|off", "on or off"),
-    (r".+", r"(?s:.+)", "a value: to leave the step out, use --skip"),
+    (r"(?s:.*)", r"(?s:.+)", "a value: to leave the step out, use --skip"),
 )
 """What the plan's value looks like, what then is allowed, and that in words. The probes read the value as that kind."""
 
@@ -47,7 +47,8 @@ def check(settings: Settings, steps: Mapping[str, Step]) -> None:
 
 def _check_kind(settings: Settings, key: tuple[str, str, str], value: str, planned: str) -> None:
     if value.startswith("secret:"):
-        return
+        message = f"{key[2]} is a reference to a secret, and the step's checks measure against the value"
+        raise _fault(settings, *key, message, "write the value itself")
     allowed, wanted = next((allowed, told) for like, allowed, told in KINDS if re.fullmatch(like, planned, re.ASCII))
     if not re.fullmatch(allowed, value, re.ASCII):
         message = f"{key[2]} is {value!r}, and wants {wanted}"

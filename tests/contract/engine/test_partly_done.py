@@ -10,7 +10,7 @@ from tests.helpers.engine import Engine
 from tests.helpers.local_cloud import LocalCloud
 from xgw import faults, runner
 from xgw.cloud import faults as google_faults
-from xgw.errors import Conflict, ExitCode, Unreachable, XgwError
+from xgw.errors import Conflict, ExitCode, LedgerFault, Unreachable, XgwError
 from xgw.plan.model import GATEWAY, Outcome
 
 
@@ -56,6 +56,32 @@ def test_a_fault_after_a_step_was_validated_carries_what_was_done(engine: Engine
     assert isinstance(fault.value.so_far, runner.Run)
     assert [result.outcome for result in fault.value.so_far.steps] == [Outcome.VALIDATED, Outcome.UNPROVEN]
     assert fault.value.so_far.exit_code is fault.value.exit_code
+
+
+def test_a_ledger_that_cannot_be_written_any_more_hides_nothing_of_what_was_done(engine: Engine):
+    planned, ledger = engine.plan(), engine.ledger()
+
+    def watch(point: str) -> None:
+        if point == "outcome-recorded":
+            ledger._db.execute("PRAGMA query_only = ON")
+
+    faults.watch(watch)
+    with pytest.raises(LedgerFault, match="cannot be written") as fault:
+        runner.apply(engine.bench(ledger), planned, command="apply")
+    faults.watch(None)
+    assert isinstance(fault.value.so_far, runner.Run)
+    assert [result.outcome for result in fault.value.so_far.steps] == [Outcome.VALIDATED, Outcome.UNPROVEN]
+
+
+def test_an_end_that_cannot_be_recorded_is_a_fault_with_its_result(engine: Engine):
+    planned, ledger = engine.plan(only=["1.1"]), engine.ledger()
+    faults.watch(lambda point: ledger._db.execute("PRAGMA query_only = ON") if point == "outcome-recorded" else None)
+    with pytest.raises(LedgerFault) as fault:
+        runner.apply(engine.bench(ledger), planned, command="apply")
+    faults.watch(None)
+    assert isinstance(fault.value.so_far, runner.Run)
+    assert fault.value.so_far.steps[0].outcome is Outcome.VALIDATED
+    assert engine.plan(only=["1.1"]).steps[0].state == "holds"
 
 
 class Failing:
