@@ -13,7 +13,11 @@ from xgw.resources import same
 from xgw.target import Target
 from xgw.words import nearest
 
-StepState = Literal["change", "holds", "resume", "measure", "blocked", "pinned", "drift", "skipped"]
+StepState = Literal["change", "holds", "resume", "measure", "blocked", "pinned", "drift", "waits", "skipped"]
+
+
+IDLE = ("holds", "waits", "skipped")
+"""Where a step stands when apply leaves it alone and that is well."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class StepPlan:
     `change` it would write the deltas · `measure` the values are there but nothing proves them, or the newest reading
     speaks against them · `holds` there and proven · `resume` an earlier run left it unfinished · `blocked` the platform
     would refuse · `pinned` a new revision would get no traffic or not all of it, or some of the traffic is on a revision
-    without the values (`pinned` names the roles) · `drift` somebody changed what the ledger wrote · `skipped` by request.
+    without the values (`pinned` names the roles) · `drift` somebody changed what the ledger wrote · `waits` for a later step,
+    without which it could not be measured · `skipped` by request.
     """
 
     step: Step
@@ -53,12 +58,12 @@ class PhasePlan:
     @property
     def done(self) -> bool:
         """True when apply would do nothing at all."""
-        return all(planned.state in ("holds", "skipped") for planned in self.steps)
+        return all(planned.state in IDLE for planned in self.steps)
 
     @property
     def settled(self) -> bool:
         """True when the values that the plan wants are all there, or were skipped: nothing to write, and nothing in the way."""
-        return all(planned.state in ("holds", "measure", "skipped") for planned in self.steps)
+        return all(planned.state in (*IDLE, "measure") for planned in self.steps)
 
 
 def plan(
@@ -76,7 +81,7 @@ def plan(
     wanted = {step.id for step in phase.steps if (not only or step.id in only) and step.id not in skip}
     held = {delta.role for step in wanted if (a := latest.get(step)) and a.state in OPEN for delta in deltas_of(a)}
     steps = tuple(
-        plan_step(target, ledger, step, force=force, held=held)
+        plan_step(target, ledger, step, force=force, held=held, asked=step.id in only)
         if step.id in wanted
         else StepPlan(step, "skipped", reason="not asked for")
         for step in phase.steps
@@ -91,7 +96,7 @@ def in_order(plans: Sequence[PhasePlan]) -> list[PhasePlan]:
     waiting: tuple[StepPlan, ...] = ()
     for planned in plans:
         found.append(replace(planned, waits_for=waiting))
-        waiting += tuple(step for step in planned.steps if step.state != "holds")
+        waiting += tuple(step for step in planned.steps if step.state not in ("holds", "waits"))
     return found
 
 
@@ -107,16 +112,33 @@ def known_steps(phase: Phase, wishes: Sequence[str]) -> None:
             )
 
 
+def waits(target: Target, step: Step) -> str:
+    """What the step waits for, in words; nothing when that is there."""
+    need = step.after
+    if need is None or need.field in target.service(need.role).fields:
+        return ""
+    return f"for step {need.step}: without {need.field} of {need.role} there is nothing to measure"
+
+
 def plan_step(
-    target: Target, ledger: Ledger, step: Step, *, force: bool = False, held: Collection[str] = ()
+    target: Target,
+    ledger: Ledger,
+    step: Step,
+    *,
+    force: bool = False,
+    held: Collection[str] = (),
+    asked: bool = False,
 ) -> StepPlan:
-    """What apply would do with one step, from the target and the step's attempts.
+    """What apply would do with one step, from the target and the step's attempts. One that is `asked` for by its name waits for
+    nothing.
 
     `held` are roles whose traffic an unfinished step of the same run holds by name: it will have let go when this step's
     turn comes, so that is no pin."""
     attempt, standing = ledger.latest(target.id).get(step.id), ledger.standing(target.id, step.id)
     if attempt and attempt.state in OPEN:
         return StepPlan(step, "resume", deltas_of(attempt), reason=f"run {attempt.run} left it {attempt.state}")
+    if not (asked or standing) and (why := waits(target, step)):
+        return StepPlan(step, "waits", reason=why)
     looked = [change.inspect(target) for change in step.changes]
     blocked = tuple(
         replace(found, fix=found.fix.replace("{step}", step.id)) for found in looked if isinstance(found, Blocked)

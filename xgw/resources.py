@@ -8,6 +8,8 @@
     "concurrency"             "80"               absent: Cloud Run's default
     "timeout"                 "300s"
     "image"                   "host/name@sha256:…"
+    "vpc"                     "direct:NETWORK:SUBNETWORK[:TAGS]" | "connector:NAME"     vpc_access; absent: none
+    "vpc_egress"              "private-ranges-only" | "all-traffic"
     "env.NAME"                "value"            a literal variable; "secret:NAME/VERSION" stands for a secret reference,
                                                  "masked:…" for a secret in clear (xgw.masking); a literal that begins
                                                  like these has "literal:" before it

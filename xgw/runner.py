@@ -21,7 +21,7 @@ from xgw import faults
 from xgw.errors import Conflict, ExitCode, LedgerFault, XgwError
 from xgw.ledger import Ledger, who
 from xgw.plan.model import Evidence, Outcome, Phase, Step, Verdict
-from xgw.planning import PhasePlan, StepPlan, deltas_of, plan_step, standing_deltas
+from xgw.planning import IDLE, PhasePlan, StepPlan, deltas_of, plan_step, standing_deltas, waits
 from xgw.putting_back import ASKED, ROLLBACK, left_by_name, put_step_back, undo_earlier
 from xgw.stages import FORCED, OUTCOMES, REFUSED, STAGES, Job, View, probe
 from xgw.target import Target
@@ -84,7 +84,7 @@ def apply(
         return Run(0, command, results, _exit_code(results), 0.0)
     with _recorded(bench, command) as run:
         for found in planned.steps:
-            if found.state not in ("holds", "skipped") and (run.halted or stop()):
+            if found.state not in IDLE and (run.halted or stop()):
                 run.interrupted |= not run.halted
                 run.end(StepResult(found.step, Outcome.SKIPPED, run.halted or "interrupted"))
             else:
@@ -113,7 +113,7 @@ def _end_of(bench: Bench, run: _Open, found: StepPlan, *, force: bool) -> StepRe
 def _carry_out(bench: Bench, run: int, found: StepPlan, *, force: bool) -> StepResult:
     """One step from where it stands to its outcome."""
     step, began = found.step, time.monotonic()
-    if found.state in ("holds", "skipped", "blocked"):
+    if found.state in (*IDLE, "blocked"):
         return _leave(bench, run, found)
     bench.view.step_started(step.id, step.title)
     job = (
@@ -181,10 +181,13 @@ def _leave(bench: Bench, run: int, found: StepPlan) -> StepResult:
 
 def validate(bench: Bench, phase: Phase, *, command: str, only: Sequence[str] = ()) -> Run:
     """Measure the live target for each step and add the evidence. Nothing is changed on the target; an unproven step that
-    is live and now passes becomes validated."""
+    is live and now passes becomes validated. A step that waits for a later one is passed over, unless it is asked for."""
     with _recorded(bench, command) as run:
         for step in (step for step in phase.steps if not only or step.id in only):
             began = time.monotonic()
+            if step.id not in only and (why := waits(bench.target, step)):
+                run.end(StepResult(step, Outcome.SKIPPED, f"waits: {why}"))
+                continue
             bench.view.step_started(step.id, step.title)
             attempt = bench.ledger.latest(bench.target.id).get(step.id)
             number = attempt.id if attempt else 0

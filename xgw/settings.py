@@ -150,6 +150,11 @@ FIELDS: Mapping[str, Callable[[object], str]] = MappingProxyType(
         "concurrency": _matching(r"[1-9][0-9]{0,3}", 'requests at a time, as a string: "80"'),
         "timeout": _matching(r"[1-9][0-9]*s", 'seconds, as in "300s"'),
         "execution_environment": _matching(r"gen1|gen2", "gen1 or gen2"),
+        "vpc": _matching(
+            r"direct:[^:\s]*:[^:\s]+(:[^:\s]+)?|direct:[^:\s]+:|connector:\S+",
+            "direct:NETWORK:SUBNETWORK or connector:NAME",
+        ),
+        "vpc_egress": _matching(r"private-ranges-only|all-traffic", "private-ranges-only or all-traffic"),
     }
 )
 """The fields of a service that an override may set, besides its `env` table."""

@@ -37,12 +37,15 @@ class ServiceSpec:
     memory: str | None = None
     execution_environment: str | None = None
     image: str | None = None
+    vpc: str | None = None
+    vpc_egress: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, str] = field(default_factory=dict)
 
     def wanted(self) -> dict[str, str]:
         """The wished fields, flat; what xgw.toml overrides for this step wins over the plan document's values."""
-        plain = {"memory": self.memory, "execution_environment": self.execution_environment, "image": self.image}
+        names = ("memory", "execution_environment", "image", "vpc", "vpc_egress")
+        plain = {name: getattr(self, name) for name in names}
         return {
             **{name: value for name, value in plain.items() if value is not None},
             **{f"env.{name}": value for name, value in self.env.items()},

@@ -25,6 +25,7 @@ _SIGNS: Mapping[str, Sign] = {
     "pinned": "fail",
     "drift": "fail",
     "skipped": "skip",
+    "waits": "skip",
     "validated": "ok",
     "rejected": "fail",
     "unproven": "warn",
@@ -145,7 +146,7 @@ def next_after_plan(planned: PhasePlan, scope: str = "") -> str:
 
 def next_after_status(plans: Sequence[PhasePlan]) -> str:
     """What to type next: of the first phase that is not through, or a new measurement when all are."""
-    through = ("holds", "skipped")
+    through = ("holds", "waits", "skipped")
     open_ = next((planned for planned in plans if any(found.state not in through for found in planned.steps)), None)
     if open_ is None:
         return f"Next: xgw phase{plans[-1].phase.number} validate        measures again; there is nothing to apply"

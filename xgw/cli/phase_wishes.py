@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xgw.planning import PhasePlan
 
 Wish = tuple[str, ...]
-FIRST_STEP = {1: "1.1", 2: "2.2", 3: "3.2"}
+FIRST_STEP = {1: "1.1", 2: "2.1", 3: "3.2"}
 """For examples in help texts, which are shown without loading the plan."""
 
 

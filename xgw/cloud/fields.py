@@ -122,6 +122,44 @@ def _put_timeout(template: Any, value: str | None) -> None:
     template.timeout = duration_pb2.Duration(seconds=int((value or "0s").removesuffix("s")))
 
 
+_DIRECT, _CONNECTOR = "direct:", "connector:"
+_EGRESS = {"all-traffic": 1, "private-ranges-only": 2}
+_EGRESS_NAME = {number: name for name, number in _EGRESS.items()}
+
+
+def _get_vpc(template: Any) -> str:
+    access = template.vpc_access
+    if access.connector:
+        return f"{_CONNECTOR}{access.connector}"
+    if access.network_interfaces:
+        one = access.network_interfaces[0]  # Cloud Run takes exactly one
+        return f"{_DIRECT}{':'.join((one.network, one.subnetwork, *([','.join(one.tags)] if one.tags else [])))}"
+    return ""
+
+
+def _put_vpc(template: Any, value: str | None) -> None:
+    access = template.vpc_access
+    access.connector, access.network_interfaces = "", []
+    if value and value.startswith(_CONNECTOR):
+        access.connector = value.removeprefix(_CONNECTOR)
+    elif value:
+        network, subnetwork, tags = [*value.removeprefix(_DIRECT).split(":"), "", ""][:3]
+        named = {"network": network, "subnetwork": subnetwork, "tags": [tag for tag in tags.split(",") if tag]}
+        access.network_interfaces.append(run_v2.VpcAccess.NetworkInterface(named))
+    _leave_nothing_empty(template)
+
+
+def _put_egress(template: Any, value: str | None) -> None:
+    template.vpc_access.egress = _EGRESS[value] if value else 0
+    _leave_nothing_empty(template)
+
+
+def _leave_nothing_empty(template: Any) -> None:
+    """A message without a field set is another thing than none: whoever compares would see a change."""
+    if not run_v2.VpcAccess.serialize(template.vpc_access):
+        del template.vpc_access
+
+
 def _get_image(template: Any) -> str:
     return str(_main(template).image) if template.containers else ""
 
@@ -137,6 +175,8 @@ _PLAIN: Mapping[str, tuple[Callable[[Any], str], Callable[[Any, str | None], Non
     "concurrency": (lambda t: str(t.max_instance_request_concurrency or ""), _put_concurrency),
     "timeout": (_get_timeout, _put_timeout),
     "image": (_get_image, _put_image),
+    "vpc": (_get_vpc, _put_vpc),
+    "vpc_egress": (lambda t: _EGRESS_NAME.get(int(t.vpc_access.egress), ""), _put_egress),
 }
 
 

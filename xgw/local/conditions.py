@@ -64,6 +64,21 @@ def secret_fault(revision: Message) -> Fault:
     )
 
 
+def network_fault(revision: Message) -> Fault | None:
+    """VPC access that leads nowhere: here is one network, "default", with one subnetwork of that name, and no connector."""
+    access = revision.vpc_access
+    wanted = [name for one in access.network_interfaces for name in (one.network, one.subnetwork)] + [access.connector]
+    unknown = next((name for name in wanted if name.rpartition("/")[2] not in ("", "default")), "")
+    if not unknown:
+        return None
+    name = revision.name.rpartition("/")[2]
+    return Fault(
+        f"Revision '{name}' is not ready and cannot serve traffic. VPC network, subnetwork or connector '{unknown}' not found: "
+        "the embedded cloud has the network 'default' with the subnetwork 'default'.",
+        reason=_COMMON.VPC_NETWORK_NOT_FOUND,
+    )
+
+
 def internal_fault(error: BaseException) -> Fault:
     """A defect of the embedded cloud itself, told rather than left to a client's polling deadline."""
     return Fault(f"Internal error: {type(error).__name__}: {error}", GRPC_INTERNAL, _COMMON.INTERNAL)

@@ -31,6 +31,8 @@ class RevisionSpec:
     timeout_s: float
     concurrency: int
     port: int
+    private: bool = False
+    """Whether it reaches private addresses: it has VPC access."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A revision's environment names Redis by the plan's private address, as it would on Cloud Run. No packet ever goes there:
 when an instance is started, the address is replaced with the loopback port of the embedded Redis, or with one where
-nobody listens. Whether a revision may reach the private network is decided in `_may_reach`, and nowhere else.
+nobody listens. A revision without VPC access reaches no private address (plan 2.1).
 """
 
 from __future__ import annotations
@@ -22,12 +22,7 @@ def with_redis(address: str) -> Network:
     """A network on which the plan's Redis address leads to `address`, "host:port" or "" when there is no Redis."""
 
     def reach(spec: RevisionSpec) -> Mapping[str, str]:
-        there = address if address and _may_reach(spec) else NOWHERE
+        there = address if address and spec.private else NOWHERE
         return {name: value.replace(REDIS_ADDRESS, there) for name, value in spec.env.items()}
 
     return reach
-
-
-def _may_reach(spec: RevisionSpec) -> bool:
-    """Everybody, for now. Step 2.1 (VPC access) will look at the revision's own network settings here."""
-    return True

@@ -130,6 +130,8 @@ class Reconciler:
     async def _start(self, revision: Message) -> Fault | None:
         if any(variable.HasField("value_source") for variable in revision.containers[0].env):
             return conditions.secret_fault(revision)
+        if (unreachable := conditions.network_fault(revision)) is not None:
+            return unreachable
         result = await self._residents.start(revision)
         return None if result.ready else conditions.start_fault(revision, result)
 

@@ -24,6 +24,7 @@ def spec_of(revision: Message) -> RevisionSpec:
         timeout_s=revision.timeout.seconds + revision.timeout.nanos / 1e9,
         concurrency=revision.max_instance_request_concurrency,
         port=container.ports[0].container_port,
+        private=bool(revision.vpc_access.connector or revision.vpc_access.network_interfaces),
     )
 
 

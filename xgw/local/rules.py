@@ -175,5 +175,15 @@ def _check_bounds(template: Message) -> None:
     least, most = template.scaling.min_instance_count, template.scaling.max_instance_count
     if least < 0 or most < 1 or least > most:
         invalid(f"template.scaling: min_instance_count {least} and max_instance_count {most} must be 0 <= min <= max.")
-    if template.vpc_access.connector and template.vpc_access.network_interfaces:
+    _check_network(template.vpc_access)
+
+
+def _check_network(access: Message) -> None:
+    if access.connector and access.network_interfaces:
         invalid("template.vpc_access: connector and network_interfaces cannot both be set.")
+    if len(access.network_interfaces) > 1:
+        invalid("template.vpc_access.network_interfaces: exactly one interface can be given.")
+    if access.network_interfaces and not (
+        access.network_interfaces[0].network or access.network_interfaces[0].subnetwork
+    ):
+        invalid("template.vpc_access.network_interfaces[0]: a network or a subnetwork is required.")

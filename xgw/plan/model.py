@@ -191,8 +191,17 @@ NO_SAVING = Claim()
 
 
 @dataclass(frozen=True)
+class Need:
+    """A step that has to be there first: what it writes, without which there is nothing to measure."""
+
+    step: str
+    role: str
+    field: str
+
+
+@dataclass(frozen=True)
 class Step:
-    """One numbered step of the plan document."""
+    """One numbered step of the plan document. `after` is what it waits for, when the document's own order does not work."""
 
     id: str
     title: str
@@ -202,6 +211,7 @@ class Step:
     claim: Claim = NO_SAVING
     high_risk: bool = False
     why: str = ""
+    after: Need | None = None
 
 
 @dataclass(frozen=True)

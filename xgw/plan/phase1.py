@@ -6,7 +6,7 @@ Where a value or a claim differs from the document, docs/explanation/plan-and-do
 from __future__ import annotations
 
 from xgw.changes.service import ServiceSpec
-from xgw.plan.model import CRM, GATEWAY, GMAIL, ROLES, SLACK, Claim, Phase, Step
+from xgw.plan.model import CRM, GATEWAY, GMAIL, ROLES, SLACK, Claim, Need, Phase, Step
 from xgw.probes.contacts import pages_are_bounded_and_whole
 from xgw.probes.http import errors_say_nothing_inner, only_listed_origins
 from xgw.probes.logs import logs_are_structured_and_sampled
@@ -45,6 +45,7 @@ PHASE1 = Phase(
             changes=(ServiceSpec(GATEWAY, env={"REDIS_SHARED_CLIENT": "on"}),),
             probes=(one_redis_client(GATEWAY),),
             requirements=("FR-5",),
+            after=Need("2.1", GATEWAY, "vpc"),
             claim=Claim("about 50Mi of memory per gateway instance"),
         ),
         Step(

@@ -1,4 +1,5 @@
-"""FR-5: every instance of the gateway has one Redis client for everything (plan 1.3), as Redis itself counts them.
+"""FR-5, DEP-2: the gateway reaches Redis (plan 2.1), and every instance of it has one client for everything (plan 1.3), as
+Redis itself counts them.
 
 Each client names its connections REVISION/PURPOSE/INSTANCE (CLIENT SETNAME). Two purposes of one instance are two clients:
 two pools, two reconnects, two views of whether Redis is there.
@@ -16,12 +17,49 @@ from xgw.plan.model import Probe, Reading, Subject, Verdict
 from xgw.probes.http import client
 
 if TYPE_CHECKING:
+    import httpx
+
     from xgw.cloud.redis import RedisClient
 
 WAIT_S = 5.0
 """How long an instance may take to connect after it has started to answer."""
 SETTLE_S = 0.5
 """A second client may connect a moment after the first."""
+
+
+REACH_S = 10.0
+"""How long a network of its own may take to be there for a new instance, once it answers."""
+LIMITED = "/openapi.json"
+"""A public answer that is counted against a limit."""
+
+
+def redis_is_reached(role: str) -> Probe:
+    """The gateway limits by the count that all its instances share, and says that its Redis answers."""
+
+    def measure(subject: Subject) -> Reading:
+        expected = "Redis answers the gateway; limits are shared"
+        with client(subject.urls[role]) as http:
+            end = time.monotonic() + REACH_S
+            while (stated := _stated(http)) == "degraded" and time.monotonic() < end:
+                time.sleep(0.2)
+            answer = http.get(LIMITED)
+        mode = answer.headers.get("x-ratelimit-mode", "shared" if "ratelimit" in answer.headers else "off")
+        measured = f"Redis {stated}, limits {mode}"
+        if "degraded" in (stated, mode):
+            return Reading(expected, measured, Verdict.FAILED, {"reached": 0})
+        if (stated, mode) != ("ok", "shared"):
+            return Reading(expected, measured, Verdict.INCONCLUSIVE)
+        return Reading(expected, measured, Verdict.PASSED, {"reached": 1})
+
+    return Probe("Redis", measure)
+
+
+def _stated(http: httpx.Client) -> str:
+    """What the gateway says of its Redis: ok, degraded, not configured; or that it says nothing."""
+    answer = http.get("/health/deep")
+    told = answer.json() if answer.headers.get("content-type", "").startswith("application/json") else {}
+    part = told.get("redis") if isinstance(told, dict) else None
+    return str(part.get("status", "is not told of")) if isinstance(part, dict) else "is not told of"
 
 
 def one_redis_client(role: str) -> Probe:
