@@ -25,6 +25,7 @@ class Story:
     refused: Done
     state_refused: str
     applied: list[Done]
+    waited: Done
     measured_after: list[Done]
     put_back: list[Done]
     after: str
@@ -44,8 +45,9 @@ def story(place: Place) -> Story:
             place.run("phase2", "apply", EARLY, *json),
             place.run("phase3", "apply", "--skip", TIMED, EARLY, *json),
         ],
+        place.run("phase1", "apply", "--only", "1.3", *json),
         [place.run("phase2", "validate", *json), place.run("phase3", "validate", "--only", "3.3", *json)],
-        [place.run("phase3", "rollback", *json), place.run("phase2", "rollback", *json)],
+        [place.run(phase, "rollback", *json) for phase in ("phase1", "phase3", "phase2")],
         place.run("state", "--json").out,
         [record.body["command"] for record in place.records(kind="run")],
     )
@@ -58,7 +60,7 @@ def readings(done: Done) -> list[tuple[str, str, str]]:
 def test_every_probe_fails_on_the_baseline(story: Story) -> None:
     assert [done.code for done in story.measured_before] == [ExitCode.MISSED] * 2
     found = [reading for done in story.measured_before for reading in readings(done)]
-    assert found == [("2.2", "live", "failed"), ("3.3", "live", "failed")]
+    assert found == [(step, "live", "failed") for step in ("2.1", "2.2", "3.3")]
 
 
 def test_a_phase_before_its_turn_is_refused_and_nothing_is_written(story: Story) -> None:
@@ -70,12 +72,17 @@ def test_out_of_order_the_steps_are_proven_all_the_same_and_the_ledger_says_so(s
     assert [done.code for done in story.applied] == [ExitCode.OK] * 2, story.applied
     passed = [(step, where) for done in story.applied for step, where, verdict in readings(done) if verdict == "passed"]
     assert passed == [
-        *(("2.2", where) for where in ("candidate", "live")),
+        *((step, where) for step in ("2.1", "2.2") for where in ("candidate", "live")),
         *(("3.3", where) for where in ("candidate", "at 10%", "at 50%", "live")),
     ]
     told = [command for command in story.commands if EARLY in command]
-    assert told[0].startswith(f"phase2 apply {EARLY}, before 1.1, 1.2, 1.3")
+    assert told[0].startswith(f"phase2 apply {EARLY}, before 1.1, 1.2, 1.4")
     assert told[1].startswith(f"phase3 apply {EARLY}, before 1.1, 1.2, 1.3")
+
+
+def test_the_step_that_waited_for_the_network_is_proven_on_it(story: Story) -> None:
+    assert story.waited.code == ExitCode.OK, story.waited
+    assert readings(story.waited) == [("1.3", "candidate", "passed"), ("1.3", "live", "passed")]
 
 
 def test_every_probe_passes_after_it(story: Story) -> None:
@@ -83,7 +90,7 @@ def test_every_probe_passes_after_it(story: Story) -> None:
 
 
 def test_put_back_the_target_is_as_it_was_byte_for_byte(story: Story) -> None:
-    assert [done.code for done in story.put_back] == [ExitCode.OK] * 2, story.put_back
+    assert [done.code for done in story.put_back] == [ExitCode.OK] * 3, story.put_back
     assert story.before.startswith("{")
     assert story.after == story.before
 

@@ -36,6 +36,27 @@ def test_a_literal_stays_a_literal_whatever_it_begins_with(begins, rest):
     assert other.containers[0].env[0] == made.containers[0].env[0]
 
 
+@pytest.mark.parametrize(
+    "vpc",
+    [
+        "direct:default:default",
+        "direct::sub",
+        "direct:net:",
+        "direct:projects/p/global/networks/n:projects/p/regions/r/subnetworks/s:tag-a,tag-b",
+        "connector:projects/p/locations/r/connectors/c",
+    ],
+)
+def test_vpc_access_is_read_as_it_was_written_and_put_back_to_none_at_all(vpc):
+    made, before = template(), template()
+    fields.write(made, {"vpc": vpc, "vpc_egress": "all-traffic"})
+    assert (fields.read(made)["vpc"], fields.read(made)["vpc_egress"]) == (vpc, "all-traffic")
+    fields.write(made, {"vpc": "direct:other:other", "vpc_egress": "private-ranges-only"})
+    fields.write(made, {"vpc": vpc})
+    assert fields.read(made)["vpc"] == vpc
+    fields.write(made, {"vpc": None, "vpc_egress": None})
+    assert run_v2.RevisionTemplate.serialize(made) == run_v2.RevisionTemplate.serialize(before)
+
+
 CLEAR = {
     "API_TOKEN": "hunter2",
     "SENTRY_DSN": "https://hunter2@sentry.example/1",

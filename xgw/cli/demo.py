@@ -70,7 +70,7 @@ def _clean_stage(invocation: Invocation) -> None:
         _scene(invocation, f"An earlier visit left {role} pinned: released first", "rollback", role, "--release")
     if applied:
         _scene(invocation, "An earlier visit left steps applied: put back first", "phase1", "rollback", "-q")
-    elif any(found.state != "change" for found in planned.steps):
+    elif any(found.state not in ("change", "waits") for found in planned.steps):
         raise UsageFault(
             "the local target is not in the plan's current state",
             cause="it was changed in ways the ledger does not know",

@@ -167,7 +167,9 @@ def run_report(run: Run, target: Target, style: Style) -> Report:
     held = sum(result.reason == "holds already" for result in run.steps)
     foot = f"Run {run.id}  {run.command}  target {safe(target.label)}  {duration(run.seconds)}"
     if not run.id:
-        foot = f"No changes. {held} of {len(run.steps)} steps already hold." if held else "No changes."
+        waits = [result.step.id for result in run.steps if result.reason.startswith("waits")]
+        rest = f"; {', '.join(waits)} waits" if waits else ""
+        foot = f"No changes. {held} of {len(run.steps)} steps already hold{rest}." if held else "No changes."
     left = [f"Left to do: {safe(result.left)}" for result in run.steps if result.left]
     columns = ("step", "outcome", "title", "measured", "time")
     flat = phase_flat.run(run)

@@ -104,16 +104,21 @@ def answers(address: str) -> bool:
         return False
 
 
-def spec(**env: str) -> RevisionSpec:
-    return RevisionSpec("r", "s", "i", env, memory_bytes=1, timeout_s=1, concurrency=1, port=8080)
+def spec(private: bool, **env: str) -> RevisionSpec:
+    return RevisionSpec("r", "s", "i", env, memory_bytes=1, timeout_s=1, concurrency=1, port=8080, private=private)
 
 
 def test_the_plans_private_address_never_leaves_the_machine() -> None:
     baseline = {
         name.removeprefix("env."): value for name, value in BASELINE[GATEWAY].items() if name.startswith("env.")
     }
-    for address, expected in (("127.0.0.1:7001", "127.0.0.1:7001"), ("", NOWHERE)):
-        env = with_redis(address)(spec(**baseline))
+    redis_here = "127.0.0.1:7001"
+    for address, private, expected in (
+        (redis_here, True, redis_here),
+        (redis_here, False, NOWHERE),
+        ("", True, NOWHERE),
+    ):
+        env = with_redis(address)(spec(private, **baseline))
         assert env["REDIS_URL"] == f"redis://{expected}"
         assert REDIS_ADDRESS not in str(env)
         assert {name: env[name] for name in env if name != "REDIS_URL"} == {

@@ -32,6 +32,33 @@ def test_a_revision_that_does_not_start_fails_the_service_and_gets_no_traffic(cl
     assert ready.message.startswith(f"Revision '{short(bad.name)}' is not ready and cannot serve traffic. The user-")
 
 
+def interface(network: str, subnetwork: str) -> run_v2.VpcAccess:
+    return run_v2.VpcAccess(network_interfaces=[{"network": network, "subnetwork": subnetwork}])
+
+
+@pytest.mark.parametrize(
+    ("access", "ready"),
+    [
+        (interface("default", "default"), True),
+        (interface("projects/p/global/networks/default", ""), True),
+        (interface("other", "default"), False),
+        (interface("default", "other"), False),
+        (run_v2.VpcAccess(connector="projects/p/locations/r/connectors/c"), False),
+    ],
+)
+def test_a_revision_on_a_network_that_is_not_there_does_not_become_ready(cloud: LocalCloud, access, ready):
+    cloud.create()
+    service = cloud.get()
+    service.template.vpc_access = access
+    if ready:
+        cloud.update(service)
+        return
+    with pytest.raises(exceptions.GoogleAPICallError, match="not found: the embedded cloud has the network 'default'"):
+        cloud.update(service)
+    bad = cloud.revision(short(cloud.get().latest_created_revision))
+    assert condition(bad, "Ready").reason == REASON.VPC_NETWORK_NOT_FOUND
+
+
 @pytest.mark.parametrize(
     ("image", "reason"),
     [("missing", REASON.CONTAINER_MISSING), ("secret", REASON.SECRETS_ACCESS_CHECK_FAILED)],

@@ -112,6 +112,8 @@ def test_legal_templates_are_accepted(wish):
         ({"labels": {"cloud.googleapis.com/location": "x"}}, "reserved namespace"),
         ({"volumes": [{"name": "v", "nfs": {"server": "s", "path": "/"}}], "memory": "256Mi"}, "between 512Mi"),
         ({"vpc_access": {"connector": "c", "network_interfaces": [{"network": "n"}]}}, "cannot both be set"),
+        ({"vpc_access": {"network_interfaces": [{"network": "n"}, {"network": "m"}]}}, "exactly one interface"),
+        ({"vpc_access": {"network_interfaces": [{"tags": ["t"]}]}}, "a network or a subnetwork is required"),
     ],
 )
 def test_illegal_templates_are_refused_with_the_reason(wish, sentence):
