@@ -23,6 +23,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import zip_longest
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,21 @@ def quantity(text: str) -> float:
 
 
 def same(field: str, one: str | None, other: str | None) -> bool:
-    """True when two values of `field` mean the same: quantities by size, everything else to the letter."""
-    if one is None or other is None or field not in ("memory", "cpu"):
+    """True when two values of `field` mean the same: quantities by size, networks also by their short names, everything else to
+    the letter."""
+    if one is None or other is None or field not in ("memory", "cpu", "vpc"):
         return one == other
+    if field == "vpc":
+        pairs = zip_longest(one.split(":"), other.split(":"), fillvalue="")
+        return all(
+            mine == theirs or _is_short_for(mine, theirs) or _is_short_for(theirs, mine) for mine, theirs in pairs
+        )
     return quantity(one) == quantity(other)
+
+
+def _is_short_for(name: str, full: str) -> bool:
+    """Whether `full` is the resource name (projects/P/global/networks/N) of what `name` calls by its last part."""
+    return bool(name) and "/" not in name and full.rpartition("/")[2] == name
 
 
 @dataclass(frozen=True)

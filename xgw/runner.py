@@ -139,7 +139,7 @@ def _intend(bench: Bench, run: int, found: StepPlan, *, force: bool) -> Job:
     step = found.step
     for change in step.changes:  # what is still starting can neither be built on nor be told from what does not start
         bench.target.settled(change.role)
-    fresh = plan_step(bench.target, bench.ledger, step, force=force)
+    fresh = plan_step(bench.target, bench.ledger, step, force=force, asked=True)
     shown = [(delta.role, delta.fields) for delta in found.deltas]
     if [(delta.role, delta.fields) for delta in fresh.deltas] != shown or fresh.state != found.state:
         raise Conflict(

@@ -63,7 +63,7 @@ class ServiceSpec:
         )
         if not changed:
             return Delta(self.role)
-        return _blocked(self.role, service, wanted) or Delta(
+        return _blocked(self.role, service, wanted, self.overrides) or Delta(
             self.role,
             fields=changed,
             etag=service.etag,
@@ -242,9 +242,9 @@ def _tags(shares: tuple[Share, ...]) -> tuple[Share, ...]:
     return tuple(Share(share.revision, 0, share.tag) for share in shares if share.tag)
 
 
-def _blocked(role: str, service: Service, wanted: Mapping[str, str]) -> Blocked | None:
+def _blocked(role: str, service: Service, wanted: Mapping[str, str], told: Mapping[str, str]) -> Blocked | None:
     """Why Cloud Run would refuse, or do something else than wished. Facts: Cloud Run docs, memory limits; gcloud's own
-    handling of images by tag."""
+    handling of images by tag. `told` are the values that xgw.toml names for this step."""
     generation = wanted.get("execution_environment", service.fields.get("execution_environment"))
     memory = wanted.get("memory")
     if memory and generation == "gen2" and quantity(memory) < quantity(GEN2_FLOOR):
@@ -252,6 +252,13 @@ def _blocked(role: str, service: Service, wanted: Mapping[str, str]) -> Blocked 
             role,
             f"{memory} is below the {GEN2_FLOOR} that execution environment gen2 needs",
             'skip it, or accept gen1 for this step in xgw.toml: [overrides."{step}"] execution_environment = "gen1"',
+        )
+    there = service.fields.get("vpc")
+    if there and "vpc" in wanted and "vpc" not in told and not same("vpc", there, wanted["vpc"]):
+        return Blocked(
+            role,
+            f"it has VPC access already: {there}",
+            f'name it in xgw.toml, then the step only measures: [overrides."{{step}}"] vpc = "{there}"',
         )
     if service.settled and service.latest_created != service.latest_ready:  # what is still starting blocks nothing yet
         return Blocked(

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
+from google.cloud import run_v2
 
 from tests.helpers.engine import Engine, target_on, two_steps
 from tests.helpers.local_cloud import LocalCloud
@@ -13,7 +14,7 @@ from xgw import runner
 from xgw.changes.service import ServiceSpec
 from xgw.errors import ExitCode
 from xgw.ledger import Ledger
-from xgw.plan.model import CRM, Need, Outcome, Phase, Step
+from xgw.plan.model import CRM, GATEWAY, Blocked, Delta, Need, Outcome, Phase, Step
 from xgw.planning import in_order, plan
 
 NEED = Need("2.1", CRM, "env.NETWORK")
@@ -74,6 +75,24 @@ def test_once_what_it_needs_is_there_it_is_carried_out_and_stays(engine: Engine)
     assert state(engine)[0] == "holds", "what is applied and proven waits for nothing"
     engine.revert()
     assert state(engine)[0] == "waits"
+
+
+def test_vpc_access_that_is_there_is_not_exchanged_for_the_plans_own_unless_it_is_told_to(cloud: LocalCloud, tmp_path):
+    message = cloud.get("gateway")
+    message.template.vpc_access = run_v2.VpcAccess(
+        egress="ALL_TRAFFIC", network_interfaces=[{"network": "projects/p/global/networks/default"}]
+    )
+    message.template.revision = ""
+    cloud.update(message)
+    target = target_on(cloud.target, tmp_path)
+    there = "direct:projects/p/global/networks/default:"
+    found = ServiceSpec(GATEWAY, vpc="direct:default:default", vpc_egress="private-ranges-only").inspect(target)
+    assert isinstance(found, Blocked)
+    assert (found.reason, f'vpc = "{there}"' in found.fix) == (f"it has VPC access already: {there}", True)
+    for told, written in ((there, []), ("direct:default:", []), ("direct:default:default", ["vpc"])):
+        delta = ServiceSpec(GATEWAY, vpc="direct:other:other", overrides={"vpc": told}).inspect(target)
+        assert isinstance(delta, Delta)
+        assert [change.field for change in delta.fields] == written
 
 
 def test_asked_for_by_its_name_it_waits_for_nothing(engine: Engine):
