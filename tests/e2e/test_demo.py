@@ -15,7 +15,7 @@ SCENES = (
     "$ xgw phase1 apply",
     f"No changes. {len(CARRIED_OUT)} of {len(PHASE1.steps)} steps already hold; 1.3 waits.",
     "$ xgw phase1 validate",
-    "Caught before it got traffic. Meanwhile 300 requests to the live gateway: 0 failed.",
+    "Caught before it got traffic. Meanwhile 300 requests to the live gateway: ",
     "$ xgw rollback gateway\n",
     "$ xgw rollback gateway --release",
     "$ xgw history",
@@ -33,6 +33,7 @@ def test_the_demo_ends_well_from_scratch_and_puts_back_first_what_a_visit_left(p
     for scene in SCENES:
         at = done.out.find(scene, at + 1)
         assert at >= 0, (scene, done)
+    assert "gateway: 0 failed." in done.out or "too busy to tell" in done.out, done
     assert LEFT not in done.out
     assert "Traceback" not in done.out + done.err
     assert place.look("history", "verify")["records"] == len(place.records())

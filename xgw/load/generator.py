@@ -17,7 +17,7 @@ MAX_RATE, MAX_SECONDS = 500.0, 60.0
 @dataclass(frozen=True)
 class LoadResult:
     """What a load saw. Latencies in seconds, sorted; `failed` counts 5xx answers and requests without any answer in time,
-    `good` the answers below 400."""
+    `good` the answers below 400, `late` the requests that were started more than 50 ms after they were due."""
 
     sent: int
     failed: int
@@ -26,6 +26,12 @@ class LoadResult:
     late: int
     began: datetime
     ended: datetime
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether what failed may be this machine's fault: at least as many requests were sent late as failed. Whoever cannot
+        send in time cannot wait in time either."""
+        return 0 < self.failed <= self.late
 
     def percentile(self, share: float) -> float:
         """The latency that `share` of the answered requests did not exceed; NaN without answers."""

@@ -74,7 +74,11 @@ def _broken(subject: Subject, role: str, load: LoadResult, expected: str) -> Rea
         return Reading(expected, f"killed over its limit {counted(kills, 'time')}", Verdict.FAILED, {"kills": kills})
     allowed = subject.target.settings.limits.error_share
     measured = f"{load.failed} of {load.sent} requests failed under load, at most {allowed:.2%} may"
-    return Reading(expected, measured, Verdict.FAILED, {"failed": load.failed, "sent": load.sent})
+    numbers = {"failed": load.failed, "sent": load.sent, "late": load.late}
+    if load.doubtful:
+        told = f"{measured}; but {load.late} were sent late: too busy here to tell"
+        return Reading(expected, told, Verdict.INCONCLUSIVE, numbers)
+    return Reading(expected, measured, Verdict.FAILED, numbers)
 
 
 def _peak(subject: Subject, role: str, load: LoadResult, expected: str, limit: str, share: float) -> Reading:
