@@ -19,8 +19,10 @@ NOW = datetime.now(UTC)
 CAUGHT: Any = SimpleNamespace(exit_code=ExitCode.MISSED, id=3)
 
 
-def load(failed: int, late: int) -> LoadResult:
-    return LoadResult(sent=300, failed=failed, good=300 - failed, latencies=(), late=late, began=NOW, ended=NOW)
+def load(failed: int, late: int, refused: int = 0) -> LoadResult:
+    """`refused` of those that failed were answered, with 5xx."""
+    answered = (0.01,) * (300 - failed + refused)
+    return LoadResult(sent=300, failed=failed, good=300 - failed, latencies=answered, late=late, began=NOW, ended=NOW)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,11 @@ def load(failed: int, late: int) -> LoadResult:
 )
 def test_failures_are_doubtful_when_as_many_requests_were_sent_late(failed: int, late: int, doubtful: bool) -> None:
     assert load(failed, late).doubtful is doubtful
+
+
+def test_an_answer_that_is_a_failure_is_one_however_late_requests_were_sent() -> None:
+    assert load(14, 90, refused=14).doubtful is False
+    assert load(14, 90, refused=1).doubtful is False
 
 
 def test_a_memory_reading_whose_load_is_doubtful_is_inconclusive_and_else_failed() -> None:

@@ -29,9 +29,10 @@ class LoadResult:
 
     @property
     def doubtful(self) -> bool:
-        """Whether what failed may be this machine's fault: at least as many requests were sent late as failed. Whoever cannot
-        send in time cannot wait in time either."""
-        return 0 < self.failed <= self.late
+        """Whether what failed may be this machine's fault: nothing was answered with 5xx, some had no answer, and at least as
+        many were sent late. Whoever cannot send in time cannot wait in time either."""
+        unanswered = self.sent - len(self.latencies)
+        return 0 < self.failed == unanswered <= self.late
 
     def percentile(self, share: float) -> float:
         """The latency that `share` of the answered requests did not exceed; NaN without answers."""
