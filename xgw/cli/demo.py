@@ -64,13 +64,15 @@ def _clean_stage(invocation: Invocation) -> None:
 
     with opened(invocation) as bench:
         pinned = [role for role in bench.target.names if bench.target.service(role).pinned]
-        applied = [a for a in bench.ledger.latest(bench.target.id).values() if a.state != "reverted"]
-        planned = make_plan(bench.target, bench.ledger, phases(bench.target.settings)[0])
+        applied = {a.step for a in bench.ledger.latest(bench.target.id).values() if a.state != "reverted"}
+        every = phases(bench.target.settings)
+        planned = make_plan(bench.target, bench.ledger, every[0])
     for role in pinned:
         _scene(invocation, f"An earlier visit left {role} pinned: released first", "rollback", role, "--release")
-    if applied:
-        _scene(invocation, "An earlier visit left steps applied: put back first", "phase1", "rollback", "-q")
-    elif any(found.state not in ("change", "waits") for found in planned.steps):
+    for phase in reversed([phase for phase in every if applied & {step.id for step in phase.steps}]):
+        words = (f"phase{phase.number}", "rollback", "-q")
+        _scene(invocation, "An earlier visit left steps applied: put back first", *words)
+    if not applied and any(found.state not in ("change", "waits") for found in planned.steps):
         raise UsageFault(
             "the local target is not in the plan's current state",
             cause="it was changed in ways the ledger does not know",

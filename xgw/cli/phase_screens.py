@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from xgw.cli import phase_flat
+from xgw.planning import IDLE
 from xgw.report import Cell, Report, Sign, Style, When, render, safe, symbol
 from xgw.words import duration
 
@@ -146,12 +147,11 @@ def next_after_plan(planned: PhasePlan, scope: str = "") -> str:
 
 def next_after_status(plans: Sequence[PhasePlan]) -> str:
     """What to type next: of the first phase that is not through, or a new measurement when all are."""
-    through = ("holds", "waits", "skipped")
-    open_ = next((planned for planned in plans if any(found.state not in through for found in planned.steps)), None)
+    open_ = next((planned for planned in plans if not planned.done), None)
     if open_ is None:
         return f"Next: xgw phase{plans[-1].phase.number} validate        measures again; there is nothing to apply"
     states = {found.state for found in open_.steps}
-    verb = "apply" if states <= {*through, "resume", "measure"} else "plan"
+    verb = "apply" if states <= {*IDLE, "resume", "measure"} else "plan"
     return f"Next: xgw phase{open_.phase.number} {verb}"
 
 

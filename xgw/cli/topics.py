@@ -11,7 +11,7 @@ from xgw.widths import Whole
 
 MEANINGS: Mapping[ExitCode, str] = MappingProxyType(
     {
-        ExitCode.OK: "done; for an apply: every step holds",
+        ExitCode.OK: "done; for an apply: every step holds, or waits for a later one",
         ExitCode.FAILED: "it did not work; the message says why",
         ExitCode.USAGE: "the command line or xgw.toml cannot be carried out; nothing was done",
         ExitCode.MISSED: "a measured value missed its limit",

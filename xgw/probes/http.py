@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xgw.errors import NotSignedIn, Unreachable
 from xgw.plan.model import Probe, Reading, Subject, Verdict
@@ -59,6 +59,15 @@ def client(url: str, token: str = "") -> Iterator[httpx.Client]:
             yield opened
     except httpx.HTTPError as error:
         raise Unreachable(f"{url} does not answer", cause=str(error) or type(error).__name__) from error
+
+
+def stated(http: httpx.Client) -> dict[str, Any]:
+    """What /health/deep says, by part; nothing when that cannot be read."""
+    try:
+        said = http.get("/health/deep").json()
+    except ValueError:
+        return {}
+    return {name: part for name, part in said.items() if isinstance(part, dict)} if isinstance(said, dict) else {}
 
 
 def require_entry(http: httpx.Client) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from xgw.errors import Unreachable
 from xgw.plan.model import Probe, Reading, Subject, Verdict
-from xgw.probes.http import client
+from xgw.probes.http import client, stated
 
 if TYPE_CHECKING:
     import httpx
@@ -25,8 +25,6 @@ WAIT_S = 5.0
 """How long an instance may take to connect after it has started to answer."""
 SETTLE_S = 0.5
 """A second client may connect a moment after the first."""
-
-
 REACH_S = 10.0
 """How long a network of its own may take to be there for a new instance, once it answers."""
 LIMITED = "/openapi.json"
@@ -40,26 +38,23 @@ def redis_is_reached(role: str) -> Probe:
         expected = "Redis answers the gateway; limits are shared"
         with client(subject.urls[role]) as http:
             end = time.monotonic() + REACH_S
-            while (stated := _stated(http)) == "degraded" and time.monotonic() < end:
+            while (status := _status(http)) == "degraded" and time.monotonic() < end:
                 time.sleep(0.2)
             answer = http.get(LIMITED)
         mode = answer.headers.get("x-ratelimit-mode", "shared" if "ratelimit" in answer.headers else "off")
-        measured = f"Redis {stated}, limits {mode}"
-        if "degraded" in (stated, mode):
+        measured = f"Redis {status}, limits {mode}"
+        if "degraded" in (status, mode):
             return Reading(expected, measured, Verdict.FAILED, {"reached": 0})
-        if (stated, mode) != ("ok", "shared"):
+        if (status, mode) != ("ok", "shared"):
             return Reading(expected, measured, Verdict.INCONCLUSIVE)
         return Reading(expected, measured, Verdict.PASSED, {"reached": 1})
 
     return Probe("Redis", measure)
 
 
-def _stated(http: httpx.Client) -> str:
+def _status(http: httpx.Client) -> str:
     """What the gateway says of its Redis: ok, degraded, not configured; or that it says nothing."""
-    answer = http.get("/health/deep")
-    told = answer.json() if answer.headers.get("content-type", "").startswith("application/json") else {}
-    part = told.get("redis") if isinstance(told, dict) else None
-    return str(part.get("status", "is not told of")) if isinstance(part, dict) else "is not told of"
+    return str(stated(http).get("redis", {}).get("status", "is not told of"))
 
 
 def one_redis_client(role: str) -> Probe:

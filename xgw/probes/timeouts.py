@@ -21,11 +21,10 @@ it does when tripped is shown by the gateway's own tests.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xgw.plan.model import Probe, Reading, Subject, Verdict
-from xgw.probes.http import client
+from xgw.probes.http import client, stated
 
 if TYPE_CHECKING:
     import httpx
@@ -70,12 +69,9 @@ def requests_end_in_time(role: str) -> Probe:
 
 def _stated(http: httpx.Client, usual: float, long: float) -> tuple[bool, list[str]]:
     """Whether /health/deep says anything, and what of it is not as wanted."""
-    said: Any = None
-    answer = http.get("/health/deep")
-    if answer.headers.get("content-type", "").startswith("application/json"):
-        said = answer.json()
-    deadlines = said.get("deadlines") if isinstance(said, Mapping) else None
-    if not isinstance(deadlines, Mapping):
+    said = stated(http)
+    deadlines = said.get("deadlines")
+    if deadlines is None:
         return False, []
     found = deadlines.get("usual"), deadlines.get("long")
     faults = [] if found == (usual, long) else [f"states deadlines of {_seconds(found[0])} and {_seconds(found[1])}"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from xgw.errors import Unreachable
 from xgw.plan.model import Probe, Reading, Subject, Verdict
-from xgw.probes.http import client
+from xgw.probes.http import client, stated
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -44,13 +44,13 @@ def sockets_are_limited(role: str) -> Probe:
         with ExitStack() as opened:
             answers = [_connect(opened, url, token) for _ in range(limit + 1)]
             with client(url) as http:
-                stated = _stated(http.get("/health/deep"))
-        return _judge(expected, answers, stated, limit, total)
+                said = stated(http).get("websocket", {})
+        return _judge(expected, answers, said, limit, total)
 
     return Probe("sockets", measure)
 
 
-def _judge(expected: str, answers: list[str], stated: dict[str, Any], limit: int, total: int) -> Reading:
+def _judge(expected: str, answers: list[str], said: dict[str, Any], limit: int, total: int) -> Reading:
     open_ones = answers.count(ACCEPTED)
     refused = next((answer for answer in answers if answer != ACCEPTED), "")
     numbers = {"accepted": open_ones, "asked": len(answers)}
@@ -61,27 +61,19 @@ def _judge(expected: str, answers: list[str], stated: dict[str, Any], limit: int
     if open_ones < limit:
         measured = f"{open_ones} sockets let in: the user has others, or the limit is lower"
         return Reading(expected, measured, Verdict.INCONCLUSIVE, numbers)
-    limits = stated.get("limits", {})
+    limits = said.get("limits", {})
     found = limits.get("perUser"), limits.get("total")
     if found != (limit, total):
         return Reading(
             expected, f"/health/deep states {found[0]} a user and {found[1]} in all", Verdict.FAILED, numbers
         )
-    counted = stated.get("totalConnections", -1)
+    counted = said.get("totalConnections", -1)
     if not open_ones <= counted <= total:
         return Reading(
             expected, f"/health/deep counts {counted} sockets, {open_ones} are open", Verdict.FAILED, numbers
         )
     measured = f"{open_ones} let in, the next refused: {FULL}; {counted} of {total} stated"
     return Reading(expected, measured, Verdict.PASSED, numbers)
-
-
-def _stated(answer: Any) -> dict[str, Any]:
-    try:
-        said = answer.json()["websocket"]
-    except (ValueError, TypeError, KeyError):
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 def _connect(opened: ExitStack, url: str, token: str) -> str:
